@@ -1,0 +1,61 @@
+/** The face of the actors' layer: the kinds that every node hosts, and the pumps that feed them. */
+import type { Names } from "../nats-config/subjects.ts";
+import type { Node } from "../runtime/api.ts";
+import { type Clock, systemClock } from "../runtime/clock.ts";
+import type { ActorKind } from "../runtime/define-actor.ts";
+import type { Broker } from "../runtime/port.ts";
+import { deviceKind } from "./device.ts";
+import { startIngress } from "./ingress.ts";
+import type { RunSkill } from "./messages/task.ts";
+import { startPoolPump } from "./pool-pump.ts";
+import { Presence } from "./presence.ts";
+import type { Pump, PumpDeps, PumpLog } from "./pump.ts";
+import { resourceKind } from "./resource.ts";
+import { routerKind } from "./router.ts";
+import { taskActor } from "./task.ts";
+
+export { deviceKind, resourceKind, routerKind, taskActor };
+export type { PumpLog };
+
+export interface SystemKindsOptions {
+  /** How a task's steps reach the world. */
+  readonly runSkill: RunSkill;
+}
+
+export const systemKinds = ({ runSkill }: SystemKindsOptions): ActorKind[] => [
+  deviceKind,
+  resourceKind,
+  routerKind,
+  taskActor({ runSkill }),
+];
+
+export interface PumpsOptions {
+  readonly node: Node;
+  readonly broker: Broker;
+  readonly names: Names;
+  readonly log: PumpLog;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+}
+
+/**
+ * Starts what carries events to the actors; every node runs it. `stop()` before the node's own.
+ * @throws {BrokerUnavailableError} The broker did not answer in time. Nothing is left running.
+ */
+export async function startPumps({ node, broker, names, log, clock = systemClock }: PumpsOptions): Promise<Pump> {
+  const deps: PumpDeps = { broker, names, clock, log };
+  const presence = new Presence(deps, node);
+  const started: Pump[] = [presence];
+  const stop = async (): Promise<void> => {
+    await Promise.all(started.map((pump) => pump.stop()));
+  };
+  try {
+    await presence.start();
+    started.push(await startPoolPump(deps, node.client));
+    started.push(await startIngress(deps, node.client));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { stop };
+}

@@ -1,0 +1,98 @@
+/** Commands to a task and what it reports. Invariant: a task that ends `succeeded` has evidence of it. */
+import type { Priority } from "../../runtime/priority.ts";
+import type { DevicePlace, LabEvent } from "./event.ts";
+import type { ResourceFact } from "./resource.ts";
+
+/** One step of a playbook. */
+export interface Step {
+  readonly id: string;
+  readonly skill: string;
+  /** Arguments; texts may hold `${event.data.x}` and `${steps.<id>.output.y}`. */
+  readonly with: Readonly<Record<string, unknown>>;
+  /** One attempt at most, in ms. */
+  readonly timeoutMs: number;
+  /** Further attempts after the first one failed. */
+  readonly retries: number;
+  readonly needsDevice: boolean;
+}
+
+/** What a skill is called with. `token` fences the device: a driver refuses any smaller than the largest it saw. */
+export interface SkillCall {
+  readonly skill: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly device: DevicePlace | null;
+  readonly token: number | null;
+  readonly task: string;
+  readonly step: string;
+  /** 1 for the first. */
+  readonly attempt: number;
+}
+
+/** Something that shows what was done or seen. */
+export interface Evidence {
+  readonly kind: string;
+  /** When, in ms since 1970. */
+  readonly at: number;
+  /** Where the artifact is. */
+  readonly ref?: string;
+  readonly data?: unknown;
+}
+
+export interface SkillResult {
+  readonly status: "succeeded" | "failed" | "unknown";
+  readonly output?: unknown;
+  readonly evidence?: readonly Evidence[];
+  readonly message?: string;
+}
+
+/** How a skill is run: injected into the task kind by the layer above. */
+export type RunSkill = (
+  call: SkillCall,
+  run: { readonly signal: AbortSignal; readonly invocationId: string },
+) => Promise<SkillResult>;
+
+export interface TaskSpec {
+  readonly agent: string;
+  readonly agentVersion: string;
+  /** Event type of the playbook that started it. */
+  readonly trigger: string;
+  readonly event: LabEvent;
+  /** Locked for the whole task; null if it needs none. */
+  readonly device: DevicePlace | null;
+  readonly priority: Priority;
+  readonly steps: readonly Step[];
+  readonly lockTtlMs: number;
+}
+
+export type TaskOutcome = "succeeded" | "failed" | "unknown" | "aborted";
+export type StepStatus = "pending" | "running" | "succeeded" | "failed" | "unknown" | "skipped";
+
+export interface StepRecord {
+  readonly id: string;
+  readonly skill: string;
+  readonly status: StepStatus;
+  readonly attempt: number;
+  readonly startedAtMs: number | null;
+  readonly endedAtMs: number | null;
+  readonly output: unknown;
+  readonly evidence: readonly Evidence[];
+  readonly error: string | null;
+}
+
+/** What an agent is told when its task has ended. */
+export interface TaskFinished {
+  readonly type: "task.finished";
+  readonly task: string;
+  readonly state: TaskOutcome;
+  readonly reason: string | null;
+  readonly trigger: string;
+}
+
+export type TaskMessage =
+  | { readonly type: "start"; readonly task: TaskSpec }
+  | { readonly type: "abort"; readonly reason: string }
+  /** The task's own timer: time to renew its lock. */
+  | { readonly type: "lock.renew" }
+  | ResourceFact;
+
+export const RESULT_POOL = "shared.results";

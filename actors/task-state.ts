@@ -1,0 +1,227 @@
+/**
+ * What a task knows, and how each happening changes it. Invariant: pure functions of the state and of the input's time;
+ * the outcome is set once.
+ */
+import { addressOf } from "../runtime/address.ts";
+import { now, sender } from "../runtime/transition-scope.ts";
+import { deviceId } from "./messages/event.ts";
+import type {
+  Evidence,
+  SkillCall,
+  Step,
+  StepRecord,
+  TaskFinished,
+  TaskMessage,
+  TaskOutcome,
+  TaskSpec,
+} from "./messages/task.ts";
+import { specProblem } from "./task-spec.ts";
+import {
+  currentIndex,
+  errorText,
+  keptBytes,
+  newRecord,
+  prepareCall,
+  replaceAt,
+  settledBy,
+  verdictOf,
+} from "./task-steps.ts";
+
+export interface TaskContext {
+  readonly id: string;
+  readonly spec: TaskSpec | null;
+  /** Agent that is told how the task ended. */
+  readonly reportTo: string | null;
+  readonly trigger: string;
+  readonly steps: readonly StepRecord[];
+  /** Of all steps, in their order. */
+  readonly evidence: readonly Evidence[];
+  readonly lock: { readonly resource: string; readonly token: number } | null;
+  /** Where it stands in the lock's line, as it was when it joined. */
+  readonly place: { readonly position: number; readonly holder: string } | null;
+  /** What the running skill was called with. */
+  readonly call: SkillCall | null;
+  readonly outcome: TaskOutcome | null;
+  readonly reason: string | null;
+  readonly startedAtMs: number | null;
+  readonly endedAtMs: number | null;
+}
+
+type Change = Partial<TaskContext>;
+
+/** Longest reason kept, in characters. */
+const REASON_LIMIT_CHARS = 500;
+
+export const newTask = (id: string): TaskContext => ({
+  id,
+  spec: null,
+  reportTo: null,
+  trigger: "",
+  steps: [],
+  evidence: [],
+  lock: null,
+  place: null,
+  call: null,
+  outcome: null,
+  reason: null,
+  startedAtMs: null,
+  endedAtMs: null,
+});
+
+export const started = (spec: TaskSpec): Change => ({
+  spec,
+  reportTo: spec.agent,
+  trigger: spec.trigger,
+  steps: spec.steps.map(newRecord),
+  startedAtMs: now(),
+});
+
+/** A start that cannot be followed, from an agent: it counts on an answer. Null from anybody else, who may try again. */
+export function refusedTask(spec: unknown): Change | null {
+  const problem = specProblem(spec);
+  const { kind, id } = addressOf(sender());
+  if (problem === null || kind !== "agent") return null;
+  const trigger = (spec as Partial<TaskSpec> | null | undefined)?.trigger;
+  return { reportTo: id, trigger: String(trigger ?? ""), outcome: "failed", reason: `bad_task: ${problem}` };
+}
+
+export function currentStep(
+  context: TaskContext,
+): Pick<Step, "timeoutMs" | "retries"> & Pick<StepRecord, "status" | "attempt"> {
+  const index = currentIndex(context.steps);
+  const [step, record] = [context.spec?.steps[index], context.steps[index]];
+  return {
+    timeoutMs: step?.timeoutMs ?? 0,
+    retries: step?.retries ?? 0,
+    status: record?.status ?? "succeeded",
+    attempt: record?.attempt ?? 0,
+  };
+}
+
+export function mayRetry(context: TaskContext): boolean {
+  const { status, attempt, retries } = currentStep(context);
+  return status === "failed" && attempt <= retries;
+}
+
+export const hasStepDue = (context: TaskContext): boolean => currentStep(context).status === "pending";
+
+export function isOwnGrant(context: TaskContext, event: TaskMessage): boolean {
+  const device = context.spec?.device ?? null;
+  return event.type === "resource.granted" && device !== null && event.resource === deviceId(device);
+}
+
+export function isOwnLoss(context: TaskContext, event: TaskMessage): boolean {
+  const { lock } = context;
+  return (
+    event.type === "resource.revoked" && lock !== null && lock.resource === event.resource && lock.token === event.token
+  );
+}
+
+/** Starts the next attempt of the current step; a step whose call cannot be made fails at once, for good. */
+export function prepared(context: TaskContext): Change {
+  const index = currentIndex(context.steps);
+  const record = context.steps[index];
+  if (context.spec === null || record === undefined) return { call: null };
+  const made = prepareCall(context.spec, context.steps, index, context.id, context.lock?.token ?? null);
+  const times = { startedAtMs: record.startedAtMs ?? now(), endedAtMs: null };
+  if (made.ok) {
+    return {
+      call: made.call,
+      steps: replaceAt(context.steps, index, { ...times, status: "running", attempt: made.call.attempt, error: null }),
+    };
+  }
+  const beyondRetries = currentStep(context).retries + 1;
+  return {
+    call: null,
+    steps: replaceAt(context.steps, index, {
+      startedAtMs: times.startedAtMs,
+      endedAtMs: now(),
+      status: "failed",
+      attempt: beyondRetries,
+      error: made.error,
+    }),
+  };
+}
+
+function closed(context: TaskContext, patch: Partial<StepRecord>): Change {
+  const steps = replaceAt(context.steps, currentIndex(context.steps), { ...patch, endedAtMs: now() });
+  return { call: null, steps, evidence: steps.flatMap(({ evidence }) => evidence) };
+}
+
+export function afterResult(context: TaskContext, result: unknown): Change {
+  const others = replaceAt(context.steps, currentIndex(context.steps), { output: null, evidence: [] });
+  return closed(context, settledBy(result, keptBytes(others)));
+}
+
+export const afterError = (context: TaskContext, error: unknown): Change =>
+  closed(context, { status: "failed", error: errorText(error) ?? "The skill failed without a message" });
+
+export const afterTimeout = (context: TaskContext): Change =>
+  closed(context, { status: "failed", error: `No result within ${currentStep(context).timeoutMs} ms` });
+
+/** Ends what runs and skips the rest. A step that was interrupted may have acted: nobody knows. */
+function cut(context: TaskContext, patch: Partial<StepRecord>): Change {
+  const steps = context.steps.map((record): StepRecord => {
+    if (record.status === "pending") return { ...record, status: "skipped" };
+    // Between two attempts the step has failed already and keeps its own error.
+    return record.status === "running" ? { ...record, ...patch, endedAtMs: now() } : record;
+  });
+  return { call: null, steps };
+}
+
+export function afterLockLost(context: TaskContext): Change {
+  return {
+    ...cut(context, { status: "failed", error: "The lock was lost while the step ran" }),
+    lock: null,
+    outcome: "failed",
+    reason: "lock_lost",
+  };
+}
+
+export function afterAbort(context: TaskContext, reason: unknown): Change {
+  const text = typeof reason === "string" && reason !== "" ? reason.slice(0, REASON_LIMIT_CHARS) : "aborted";
+  return { ...cut(context, { status: "unknown", error: `Aborted: ${text}` }), outcome: "aborted", reason: text };
+}
+
+export function afterRefusedLock(context: TaskContext, reason: string): Change {
+  return { ...cut(context, {}), outcome: "failed", reason: `lock_refused: ${reason}` };
+}
+
+/** The outcome from the steps, all of which were tried or are not to be. */
+export const judged = (context: TaskContext): Change => ({ ...cut(context, {}), ...verdictOf(context.steps) });
+
+export const finishedFact = (context: TaskContext): TaskFinished => ({
+  type: "task.finished",
+  task: context.id,
+  state: context.outcome ?? "failed",
+  reason: context.reason,
+  trigger: context.trigger,
+});
+
+/** What the pool of results is told. */
+export function finishedNews(context: TaskContext): Readonly<Record<string, unknown>> {
+  const { spec } = context;
+  return {
+    task: context.id,
+    state: context.outcome ?? "failed",
+    reason: context.reason,
+    trigger: context.trigger,
+    agent: context.reportTo,
+    agent_version: spec?.agentVersion ?? null,
+    event: spec === null ? null : { source: spec.event.source, id: spec.event.id },
+    steps: context.steps.map(({ id, skill, status, attempt, error }) => ({ id, skill, status, attempt, error })),
+    evidence_count: context.evidence.length,
+    started_at_ms: context.startedAtMs,
+    ended_at_ms: context.endedAtMs,
+    ...(spec?.device && { host_name: spec.device.host, device_id: spec.device.device }),
+  };
+}
+
+/** True for an invocation that was stopped from outside, not one that failed. */
+export function isInterrupted(error: unknown): boolean {
+  const { name, code } = (typeof error === "object" && error !== null ? error : {}) as {
+    name?: unknown;
+    code?: unknown;
+  };
+  return code === "ABORTED" || name === "AbortError";
+}

@@ -1,0 +1,226 @@
+/**
+ * One piece of an agent's work: takes the device's lock, runs the steps one by one, gives the lock back, reports.
+ * Invariant: no step runs without the lock that the task needs, and no task succeeds without evidence.
+ */
+import { assign, cancel, enqueueActions, fromPromise, raise, setup } from "xstate";
+import { publish, ref, reply } from "../runtime/author.ts";
+import { type ActorKind, defineActor } from "../runtime/define-actor.ts";
+import { now } from "../runtime/transition-scope.ts";
+import { deviceId } from "./messages/event.ts";
+import {
+  RESULT_POOL,
+  type RunSkill,
+  type SkillCall,
+  type SkillResult,
+  type TaskMessage,
+  type TaskOutcome,
+} from "./messages/task.ts";
+import { specProblem, STEP_TIMEOUT_MAX_MS } from "./task-spec.ts";
+import * as state from "./task-state.ts";
+
+/** A lock is renewed at this part of its time to live: two renewals may come late before it is lost. */
+const RENEW_PART = 3;
+/** Pause before the second attempt of a step, in ms; doubles with each further one, so that a device can come back. */
+export const RETRY_PAUSE_MS = 1_000;
+export const RETRY_PAUSE_MAX_MS = 30_000;
+/** The lock answers a release at once; a task that hears nothing for this long ends anyway, in ms: the lock expires by itself. */
+export const RELEASE_WAIT_MS = 30_000;
+/** The step's own timer ends an attempt first; this only catches a lost one, in ms. */
+const INVOCATION_DEADLINE_MS = STEP_TIMEOUT_MAX_MS + 60_000;
+
+const RENEW_TIMER = "lock-renewal";
+
+const base = setup({
+  types: {} as { context: state.TaskContext; events: TaskMessage; input: { readonly id: string } },
+  actors: {
+    runSkill: fromPromise<SkillResult, SkillCall>(() =>
+      Promise.reject(new Error("Provide runSkill: make the kind with taskActor({ runSkill })")),
+    ),
+  },
+  delays: {
+    stepTimeout: ({ context }) => state.currentStep(context).timeoutMs,
+    retryPause: ({ context }) =>
+      Math.min(RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS * 2 ** (state.currentStep(context).attempt - 1)),
+    releaseWait: RELEASE_WAIT_MS,
+  },
+  guards: {
+    isUnsound: ({ event }) => event.type === "start" && specProblem(event.task) !== null,
+    isUnsoundFromAgent: ({ event }) => event.type === "start" && state.refusedTask(event.task) !== null,
+    needsLock: ({ event }) => event.type === "start" && event.task.device !== null,
+    isOwnGrant: ({ context, event }) => state.isOwnGrant(context, event),
+    isOwnLoss: ({ context, event }) => state.isOwnLoss(context, event),
+    isPrepared: ({ context }) => context.call !== null,
+    isInterrupted: ({ event }) => state.isInterrupted(fieldOf(event, "error")),
+    mayRetry: ({ context }) => state.mayRetry(context),
+    hasStepDue: ({ context }) => state.hasStepDue(context),
+    holdsLock: ({ context }) => context.lock !== null,
+    awaitsNoLock: ({ context }) => !context.spec?.device,
+    endsAs: ({ context }, params: { readonly outcome: TaskOutcome }) => context.outcome === params.outcome,
+  },
+  actions: {
+    begin: assign(({ event }) => (event.type === "start" ? state.started(event.task) : {})),
+    refuseStart: reply(({ event }) => ({
+      ok: false,
+      code: "BAD_TASK",
+      message: event.type === "start" ? specProblem(event.task) : null,
+    })),
+    rememberRefusal: assign(({ event }) => (event.type === "start" ? (state.refusedTask(event.task) ?? {}) : {})),
+    rememberAbort: assign(({ context, event }) =>
+      event.type === "abort" ? state.afterAbort(context, event.reason) : {},
+    ),
+    askForLock: enqueueActions(({ context: { spec }, enqueue }) => {
+      if (!spec?.device) return;
+      enqueue.sendTo(ref("resource", deviceId(spec.device)), {
+        type: "acquire",
+        priority: spec.priority,
+        ttlMs: spec.lockTtlMs,
+      });
+    }),
+    rememberLock: assign(({ event }) =>
+      event.type === "resource.granted" ? { lock: { resource: event.resource, token: event.token }, place: null } : {},
+    ),
+    rememberPlace: assign(({ event }) =>
+      event.type === "resource.queued" ? { place: { position: event.position, holder: event.holder } } : {},
+    ),
+    rememberRefusedLock: assign(({ context, event }) =>
+      event.type === "resource.refused" ? state.afterRefusedLock(context, event.reason) : {},
+    ),
+    planRenewal: raise(
+      { type: "lock.renew" },
+      { id: RENEW_TIMER, delay: ({ context }) => Math.floor((context.spec?.lockTtlMs ?? 0) / RENEW_PART) },
+    ),
+    stopRenewal: cancel(RENEW_TIMER),
+    renewLock: enqueueActions(({ context: { lock }, enqueue }) => {
+      if (lock !== null) enqueue.sendTo(ref("resource", lock.resource), { type: "renew", token: lock.token });
+    }),
+    giveLockBack: enqueueActions(({ context: { lock }, enqueue }) => {
+      if (lock !== null) enqueue.sendTo(ref("resource", lock.resource), { type: "release", token: lock.token });
+    }),
+    leaveLine: enqueueActions(({ context: { spec }, enqueue }) => {
+      if (spec?.device) enqueue.sendTo(ref("resource", deviceId(spec.device)), { type: "cancel" });
+    }),
+    prepareStep: assign(({ context }) => state.prepared(context)),
+    rememberResult: assign(({ context, event }) => state.afterResult(context, fieldOf(event, "output"))),
+    rememberError: assign(({ context, event }) => state.afterError(context, fieldOf(event, "error"))),
+    rememberTimeout: assign(({ context }) => state.afterTimeout(context)),
+    rememberLockLost: assign(({ context }) => state.afterLockLost(context)),
+    judge: assign(({ context }) => state.judged(context)),
+    close: assign(() => ({ lock: null, call: null, place: null, endedAtMs: now() })),
+    tellAgent: enqueueActions(({ context, enqueue }) => {
+      if (context.reportTo !== null) enqueue.sendTo(ref("agent", context.reportTo), state.finishedFact(context));
+    }),
+    publishEnd: publish(RESULT_POOL, ({ context }) => ({
+      type: "task.finished",
+      priority: context.outcome === "failed" || context.outcome === "unknown" ? "high" : "normal",
+      data: state.finishedNews(context),
+    })),
+  },
+});
+
+/** Completions carry what the machine's own events do not declare. */
+const fieldOf = (event: object, field: "output" | "error"): unknown =>
+  (event as { readonly [key: string]: unknown })[field];
+
+const whileLocked = {
+  "lock.renew": { actions: ["renewLock", "planRenewal"] },
+  "resource.revoked": { guard: "isOwnLoss", target: "finishing", actions: "rememberLockLost" },
+  abort: { target: "releasing", actions: ["rememberAbort", "giveLockBack"] },
+} as const;
+
+const ended = { type: "final", entry: ["tellAgent", "publishEnd"] } as const;
+
+const machine = base.createMachine({
+  id: "task",
+  context: ({ input }) => state.newTask(input.id),
+  initial: "waiting",
+  states: {
+    waiting: {
+      on: {
+        start: [
+          { guard: "isUnsoundFromAgent", target: "finishing", actions: ["refuseStart", "rememberRefusal"] },
+          { guard: "isUnsound", actions: "refuseStart" },
+          { guard: "needsLock", target: "acquiring", actions: "begin" },
+          { target: "preparing", actions: "begin" },
+        ],
+        abort: { target: "finishing", actions: "rememberAbort" },
+      },
+    },
+    acquiring: {
+      entry: "askForLock",
+      on: {
+        "resource.granted": { guard: "isOwnGrant", target: "preparing", actions: ["rememberLock", "planRenewal"] },
+        "resource.queued": { actions: "rememberPlace" },
+        "resource.refused": { target: "finishing", actions: "rememberRefusedLock" },
+        abort: { target: "releasing", actions: ["rememberAbort", "leaveLine"] },
+      },
+    },
+    preparing: {
+      entry: "prepareStep",
+      always: [{ guard: "isPrepared", target: "running" }, { target: "deciding" }],
+    },
+    running: {
+      invoke: {
+        id: "skill",
+        src: "runSkill",
+        // Only `preparing` leads here, and only with a call.
+        input: ({ context }) => context.call as SkillCall,
+        onDone: { target: "deciding", actions: "rememberResult" },
+        onError: [
+          // The signal fires before the abort itself arrives; what it interrupts is no failure. The step's time limit stays.
+          { guard: "isInterrupted" },
+          { target: "deciding", actions: "rememberError" },
+        ],
+      },
+      on: whileLocked,
+      after: { stepTimeout: { target: "deciding", actions: "rememberTimeout" } },
+    },
+    retrying: { on: whileLocked, after: { retryPause: "preparing" } },
+    deciding: {
+      always: [
+        { guard: "mayRetry", target: "retrying" },
+        { guard: "hasStepDue", target: "preparing" },
+        { guard: "holdsLock", target: "releasing", actions: ["judge", "giveLockBack"] },
+        { target: "finishing", actions: "judge" },
+      ],
+    },
+    releasing: {
+      entry: "stopRenewal",
+      // The resource answers a release or a cancel, whatever crossed it on the way.
+      always: { guard: "awaitsNoLock", target: "finishing" },
+      on: { "resource.released": "finishing", "resource.revoked": "finishing", "resource.refused": "finishing" },
+      after: { releaseWait: "finishing" },
+    },
+    finishing: {
+      entry: ["stopRenewal", "close"],
+      always: [
+        { guard: { type: "endsAs", params: { outcome: "succeeded" } }, target: "succeeded" },
+        { guard: { type: "endsAs", params: { outcome: "unknown" } }, target: "unknown" },
+        { guard: { type: "endsAs", params: { outcome: "aborted" } }, target: "aborted" },
+        { target: "failed" },
+      ],
+    },
+    succeeded: ended,
+    failed: ended,
+    unknown: ended,
+    aborted: ended,
+  },
+});
+
+export interface TaskActorOptions {
+  readonly runSkill: RunSkill;
+}
+
+/** The kind of actor that a task is; `runSkill` is how its steps reach the world. */
+export function taskActor({ runSkill }: TaskActorOptions): ActorKind {
+  const provided = machine.provide({
+    actors: {
+      runSkill: fromPromise(({ input, signal, self }) => runSkill(input, { signal, invocationId: self.sessionId })),
+    },
+  });
+  return defineActor({
+    kind: "task",
+    machine: provided,
+    publishStatus: true,
+    invocationDeadlineMs: INVOCATION_DEADLINE_MS,
+  });
+}

@@ -1,0 +1,139 @@
+/**
+ * How an agent turns events into tasks: pure functions of its state. Invariant: an event starts at most one task, at most
+ * `maxParallelTasks` run at once, and what waits goes by priority, then arrival.
+ */
+import { deviceId, eventKey, type LabEvent } from "../actors/messages/event.ts";
+import type { TaskFinished, TaskSpec } from "../actors/messages/task.ts";
+import { priorityRank, type Priority } from "../runtime/priority.ts";
+import { type AgentContext, type AgentCounts, QUEUE_BYTES, QUEUE_LIMIT, RECENT_LIMIT, SEEN_LIMIT, type WaitingWork } from "./agent-state.ts";
+import { playbookFor, triggerFor } from "./filter.ts";
+
+/** A task to start, under an id that the caller drew. */
+export interface TaskStart {
+  readonly task: string;
+  readonly spec: TaskSpec;
+}
+
+export interface Taken {
+  readonly context: AgentContext;
+  /** Work that found no place. */
+  readonly dropped: readonly WaitingWork[];
+}
+
+/** Events of this family say again and again that something is wrong; others are a new fact each. */
+const ALERTS = "alert.";
+
+/** Takes one event: drops a duplicate, attaches a repeated alert, or lets it wait for {@link startNext}. */
+export function takeEvent(before: AgentContext, event: LabEvent, nowMs: number): Taken {
+  const key = eventKey(event);
+  const context = count(before, { events: 1 });
+  if (isKnown(context, key)) return { context: count(context, { duplicates: 1 }), dropped: [] };
+  const seen = [...context.seen, key].slice(-SEEN_LIMIT);
+  const trigger = context.plan === null ? undefined : triggerFor(context.plan, event);
+  const playbook = context.plan === null || trigger === undefined ? undefined : playbookFor(context.plan, event.type);
+  if (trigger === undefined || playbook === undefined) return { context: { ...count(context, { ignored: 1 }), seen }, dropped: [] };
+  const work: WaitingWork = {
+    event,
+    trigger: playbook.on,
+    // What was classified as background (a resolved alert) stays so, however urgent its kind is.
+    priority: event.priority === "low" ? "low" : trigger.priority ?? event.priority,
+    sinceMs: nowMs,
+    attached: 0,
+    bytes: new TextEncoder().encode(JSON.stringify(event)).length,
+  };
+  const attached = attach(context, work);
+  if (attached !== null) return { context: { ...attached, seen }, dropped: [] };
+  return enqueue({ ...context, seen }, work);
+}
+
+/** Also true for what is under way, though so much came since that the window has forgotten it. */
+const isKnown = ({ seen, waiting, running }: AgentContext, key: string): boolean =>
+  seen.includes(key) || waiting.some((work) => eventKey(work.event) === key) || running.some((task) => eventKey(task.event) === key);
+
+/** Counts a repeated alert on the work that is under way for its device; null if there is none. */
+function attach(context: AgentContext, work: WaitingWork): AgentContext | null {
+  const { device } = work.event;
+  if (device === null || !work.event.type.startsWith(ALERTS)) return null;
+  const isSame = (trigger: string, place: LabEvent["device"]) => trigger === work.trigger && place !== null && deviceId(place) === deviceId(device);
+  const running = context.running.findIndex((task) => isSame(task.trigger, task.device));
+  const counted = count(context, { attached: 1 });
+  if (running !== -1) {
+    return { ...counted, running: context.running.map((task, i) => (i === running ? { ...task, attached: task.attached + 1 } : task)) };
+  }
+  const waiting = context.waiting.findIndex((each) => isSame(each.trigger, each.event.device));
+  if (waiting === -1) return null;
+  const raised = (each: WaitingWork) => ({ ...each, attached: each.attached + 1, priority: higher(each.priority, work.priority) });
+  return { ...counted, waiting: context.waiting.map((each, i) => (i === waiting ? raised(each) : each)) };
+}
+
+const higher = (a: Priority, b: Priority): Priority => (priorityRank(a) <= priorityRank(b) ? a : b);
+
+/** Adds work in order of arrival; at a limit the least urgent, latest work goes, which may be the new one. */
+function enqueue(context: AgentContext, work: WaitingWork): Taken {
+  let waiting = [...context.waiting, work];
+  const dropped: WaitingWork[] = [];
+  const tooMuch = () => waiting.length > QUEUE_LIMIT || (waiting.length > 1 && bytesOf(waiting) > QUEUE_BYTES);
+  while (tooMuch()) {
+    const worst = waiting.reduce((a, b) => (priorityRank(b.priority) >= priorityRank(a.priority) ? b : a));
+    waiting = waiting.filter((each) => each !== worst);
+    dropped.push(worst);
+  }
+  return { context: { ...count(context, { dropped: dropped.length }), waiting }, dropped };
+}
+
+const bytesOf = (waiting: readonly WaitingWork[]): number => waiting.reduce((sum, work) => sum + work.bytes, 0);
+
+/** Starts as many waiting tasks as there are free places. */
+export function startNext(before: AgentContext, nowMs: number, drawId: () => string): { readonly context: AgentContext; readonly starts: readonly TaskStart[] } {
+  const starts: TaskStart[] = [];
+  let context = before;
+  while (context.plan !== null && context.running.length < context.plan.maxParallelTasks) {
+    const next = mostUrgent(context.waiting);
+    if (next === undefined) break;
+    context = { ...context, waiting: context.waiting.filter((each) => each !== next) };
+    const spec = specFor(context, next);
+    // The plan changed while it waited and no longer has a playbook for it.
+    if (spec === null) {
+      context = count(context, { ignored: 1 });
+      continue;
+    }
+    const task = drawId();
+    const { source, id, type } = next.event;
+    const running = { task, trigger: next.trigger, priority: next.priority, event: { source, id, type }, device: next.event.device, startedAtMs: nowMs, attached: next.attached };
+    context = { ...count(context, { started: 1 }), running: [...context.running, running] };
+    starts.push({ task, spec });
+  }
+  return { context, starts };
+}
+
+const mostUrgent = (waiting: readonly WaitingWork[]): WaitingWork | undefined =>
+  waiting.reduce<WaitingWork | undefined>((best, each) => (best === undefined || priorityRank(each.priority) < priorityRank(best.priority) ? each : best), undefined);
+
+function specFor({ id, plan }: AgentContext, { event, priority }: WaitingWork): TaskSpec | null {
+  const playbook = plan === null ? undefined : playbookFor(plan, event.type);
+  if (plan === null || playbook === undefined) return null;
+  const { steps, lockTtlMs, on } = playbook;
+  const device = playbook.device === "event" ? event.device : null;
+  return { agent: id, agentVersion: plan.version, trigger: on, event, device, priority, steps, lockTtlMs };
+}
+
+/** Records the end of a task; the same context if it is none of ours. */
+export function endTask(context: AgentContext, fact: TaskFinished, nowMs: number): AgentContext {
+  if (!context.running.some((task) => task.task === fact.task)) return context;
+  const { task, trigger, state, reason } = fact;
+  const ended = { ...context.counts.ended, [state]: context.counts.ended[state] + 1 };
+  return {
+    ...context,
+    running: context.running.filter((each) => each.task !== task),
+    recent: [...context.recent, { task, trigger, state, reason, endedAtMs: nowMs }].slice(-RECENT_LIMIT),
+    counts: { ...context.counts, ended },
+  };
+}
+
+type Tally = Exclude<keyof AgentCounts, "ended">;
+
+function count(context: AgentContext, more: Partial<Record<Tally, number>>): AgentContext {
+  const counts = { ...context.counts };
+  for (const key of Object.keys(more) as Tally[]) counts[key] += more[key] ?? 0;
+  return { ...context, counts };
+}

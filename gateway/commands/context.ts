@@ -1,0 +1,101 @@
+/** What every command stands on: options common to all, the connection, the way to stop. Invariant: a command that ends leaves no connection open. */
+import type { Command } from "commander";
+import { join } from "node:path";
+import { natsUrl } from "../../nats-config/binary.ts";
+import { readOwner } from "../../nats-config/data-dir.ts";
+import { DEFAULT_NAMESPACE, makeNames, type Names } from "../../nats-config/subjects.ts";
+import type { Client } from "../../runtime/api.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { CliError, EXIT, messageOf } from "./exit.ts";
+import { type Io, Output } from "./output.ts";
+import type { Stops } from "./stops.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface ConnectOptions {
+  readonly servers: string[];
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface CliDeps {
+  readonly io: Io;
+  readonly env: Environment;
+  readonly cwd: string;
+  readonly clock: Clock;
+  /** The file that was started: `dev` starts its parts by it. */
+  readonly cliPath: string;
+  readonly connect: (options: ConnectOptions) => Promise<Client>;
+  readonly stops: Stops;
+  /** Stdout is a terminal that somebody looks at. */
+  readonly interactive: boolean;
+}
+
+export interface CommonOptions {
+  readonly json?: boolean;
+  readonly url?: string;
+  readonly namespace?: string;
+}
+
+const DEFAULT_URL = "nats://127.0.0.1:4222";
+/** Where `troupe dev` keeps what it stores, unless told. */
+export const DATA_DIR = ".troupe";
+/** The embedded server's part of it. */
+export const natsDir = (dataDir: string): string => join(dataDir, "nats");
+
+/** Adds the options that every command takes. */
+export function common(command: Command): Command {
+  return command
+    .option("--json", "print JSON on stdout and nothing else")
+    .option("--url <url>", "NATS servers, separated by commas (else NATS_URL, else a running `troupe dev` in this folder)")
+    .option("--namespace <name>", `prefix of the cluster's subjects (else TROUPE_NAMESPACE, else "${DEFAULT_NAMESPACE}")`);
+}
+
+export class CommandContext {
+  readonly deps: CliDeps;
+  readonly options: CommonOptions;
+  readonly output: Output;
+
+  constructor(deps: CliDeps, command: Command) {
+    this.deps = deps;
+    this.options = command.optsWithGlobals<CommonOptions>();
+    this.output = new Output(deps.io, this.options.json === true);
+  }
+
+  get namespace(): string {
+    return this.options.namespace ?? (this.deps.env["TROUPE_NAMESPACE"] || DEFAULT_NAMESPACE);
+  }
+
+  /** @throws {CliError} The namespace is not one. */
+  get names(): Names {
+    try {
+      return makeNames({ namespace: this.namespace });
+    } catch (cause) {
+      throw new CliError(EXIT.usage, messageOf(cause), { cause });
+    }
+  }
+
+  /** The servers to speak to: what was said, else what the environment says, else what runs here. */
+  async servers(): Promise<string[]> {
+    const { options, deps } = this;
+    if (options.url !== undefined) {
+      const urls = natsUrl({ NATS_URL: options.url });
+      if (urls === undefined) throw new CliError(EXIT.usage, "The option --url is empty: give nats://host:4222");
+      return urls;
+    }
+    const named = natsUrl(deps.env);
+    if (named !== undefined) return named;
+    const owner = await readOwner(natsDir(join(deps.cwd, DATA_DIR)));
+    return [owner?.url ?? DEFAULT_URL];
+  }
+
+  async withClient<T>(use: (client: Client) => Promise<T>): Promise<T> {
+    const { namespace } = this.names;
+    const client = await this.deps.connect({ servers: await this.servers(), namespace, name: "troupe-cli" });
+    try {
+      return await use(client);
+    } finally {
+      await client.close();
+    }
+  }
+}

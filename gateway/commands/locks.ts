@@ -1,0 +1,59 @@
+/** `locks`: who holds what, under which token, and who waits. Invariant: it shows what the lock's actor says, nothing derived from elsewhere. */
+import type { Command } from "commander";
+import type { ResourceContext } from "../../actors/resource-claim.ts";
+import type { ActorView } from "../../runtime/api.ts";
+import { countArgument } from "./arguments.ts";
+import { type CliDeps, CommandContext, common } from "./context.ts";
+import { readActors } from "./ps.ts";
+import { spanText, stateText, table } from "./output.ts";
+
+const RESOURCE_KIND = "resource";
+/** Locks read at most unless --limit says otherwise: a lab of hundreds of devices fits. */
+const DEFAULT_LIMIT = 500;
+
+export interface LockRow {
+  readonly resource: string;
+  readonly state: string;
+  readonly holder: string | null;
+  /** The holder's fencing token; null while nobody holds it. */
+  readonly token: number | null;
+  readonly expiresAtMs: number | null;
+  readonly queue: readonly { readonly holder: string; readonly priority: string }[];
+}
+
+/** Reads a lock from its actor's state. */
+export function lockOf(view: ActorView): LockRow {
+  // The kind defines its context; a view carries it untyped over the wire.
+  const { holder, token, expiresAtMs, queue } = view.context as ResourceContext;
+  return {
+    resource: view.id,
+    state: stateText(view.value),
+    holder,
+    token: holder === null ? null : token,
+    expiresAtMs,
+    queue: queue.map((waiter) => ({ holder: waiter.holder, priority: waiter.priority })),
+  };
+}
+
+export function locksCommand(program: Command, deps: CliDeps): void {
+  common(program.command("locks").description("locks: holder, fencing token, queue"))
+    .option("--limit <count>", "locks shown at most", countArgument, DEFAULT_LIMIT)
+    .action(async ({ limit }: { limit: number }, command: Command) => {
+      const context = new CommandContext(deps, command);
+      const { total, actors } = await context.withClient((client) => readActors(client, RESOURCE_KIND, limit));
+      const locks = actors.flatMap(({ view }) => (view === null ? [] : [lockOf(view)]));
+      const unreadable = actors.flatMap(({ id, view, error }) => (view === null ? [{ resource: id, error: error ?? "unknown" }] : []));
+      context.output.print({ total, locks, unreadable }, () => {
+        if (total === 0) return "Nothing was ever locked";
+        const rows = locks.map((lock) => [
+          lock.resource,
+          lock.holder ?? "-",
+          lock.token ?? "-",
+          lock.expiresAtMs === null ? "-" : spanText(lock.expiresAtMs - deps.clock.now()),
+          lock.queue.map((ticket) => `${ticket.holder} (${ticket.priority})`).join(", ") || "-",
+        ]);
+        const broken = unreadable.map(({ resource, error }) => [resource, `? ${error}`, "-", "-", "-"]);
+        return table(["RESOURCE", "HOLDER", "TOKEN", "ENDS IN", "QUEUE"], [...rows, ...broken]);
+      });
+    });
+}

@@ -1,0 +1,61 @@
+/** `tell`, `ask` and `query`: one actor spoken to from the command line. Invariant: each prints one document. */
+import type { Command } from "commander";
+import type { ActorView, CallOptions } from "../../runtime/api.ts";
+import type { Priority } from "../../runtime/priority.ts";
+import type { JsonObject } from "../json.ts";
+import { durationArgument, fieldsArgument, priorityArgument } from "./arguments.ts";
+import { type CliDeps, CommandContext, common } from "./context.ts";
+import { pretty, stateText, timeText } from "./output.ts";
+
+interface SendOptions {
+  readonly deadline?: number;
+  readonly priority?: Priority;
+}
+
+const callOptions = ({ deadline, priority }: SendOptions): CallOptions => ({
+  ...(deadline === undefined ? {} : { deadlineMs: deadline }),
+  ...(priority === undefined ? {} : { priority }),
+});
+
+function sending(program: Command, name: string, description: string): Command {
+  return common(program.command(name).description(description))
+    .argument("<kind>", "kind of the actor")
+    .argument("<id>", "id of the actor")
+    .argument("<type>", "type of the event")
+    .argument("[json]", 'other fields of the event, like \'{"by":1}\'', fieldsArgument)
+    .option("--deadline <duration>", "give up after this long, like 10s", durationArgument)
+    .option("--priority <lane>", "critical, high, normal or low", priorityArgument);
+}
+
+export function messageCommands(program: Command, deps: CliDeps): void {
+  sending(program, "tell", "send an event; done when it is stored").action(
+    async (kind: string, id: string, type: string, fields: JsonObject | undefined, options: SendOptions, command: Command) => {
+      const context = new CommandContext(deps, command);
+      await context.withClient((client) => client.tell(kind, id, { ...fields, type }, callOptions(options)));
+      context.output.print({ told: { kind, id, type } }, () => `${type} is stored for ${kind}/${id}`);
+    },
+  );
+  sending(program, "ask", "send an event and print the reply").action(
+    async (kind: string, id: string, type: string, fields: JsonObject | undefined, options: SendOptions, command: Command) => {
+      const context = new CommandContext(deps, command);
+      const reply = await context.withClient((client) => client.ask(kind, id, { ...fields, type }, callOptions(options)));
+      context.output.print(reply ?? null, pretty);
+    },
+  );
+  common(program.command("query").description("print an actor's state"))
+    .argument("<kind>", "kind of the actor")
+    .argument("<id>", "id of the actor")
+    .option("--deadline <duration>", "give up after this long, like 10s", durationArgument)
+    .action(async (kind: string, id: string, options: SendOptions, command: Command) => {
+      const context = new CommandContext(deps, command);
+      const view = await context.withClient((client) => client.query(kind, id, callOptions(options)));
+      context.output.print(view, viewText);
+    });
+}
+
+function viewText(view: ActorView): string {
+  const head = `${view.kind}/${view.id}  ${stateText(view.value)}  (${view.status}, revision ${view.revision}, node ${view.node}, ${timeText(view.updatedAtMs)})`;
+  const error = view.error === undefined ? [] : [`error: ${view.error}`];
+  const output = view.output === undefined ? [] : [`output: ${pretty(view.output)}`];
+  return [head, ...error, ...output, pretty(view.context)].join("\n");
+}

@@ -1,0 +1,113 @@
+/** `ps`: who is up and what lives there. Invariant: reads only; what cannot be read just now is shown as such. */
+import type { Command } from "commander";
+import type { ActorView, Client, ListedActor, NodeInfo } from "../../runtime/api.ts";
+import { ActorNotFoundError, UnknownKindError } from "../../runtime/errors.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { countArgument } from "./arguments.ts";
+import { type CliDeps, CommandContext, common } from "./context.ts";
+import { messageOf } from "./exit.ts";
+import { spanText, stateText, table } from "./output.ts";
+
+/** Actors whose state is looked up unless --limit says otherwise: each is one query. */
+const DEFAULT_LIMIT = 100;
+/** Queries in flight at once: enough to be quick, too few to be felt by a node. */
+const CONCURRENCY = 16;
+
+interface KindCount {
+  readonly kind: string;
+  readonly actors: number;
+  readonly inMemory: number;
+}
+
+export interface ActorRow extends ListedActor {
+  /** Null: it could not be read, `error` says why. */
+  readonly view: ActorView | null;
+  readonly error?: string;
+}
+
+/** Reads the states of the actors of a kind, `limit` at most, in order of their ids. */
+export async function readActors(client: Client, kind: string, limit: number): Promise<{ total: number; actors: ActorRow[] }> {
+  const listed = (await client.list(kind)).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const chosen = listed.slice(0, limit);
+  const rows: ActorRow[] = [];
+  for (let from = 0; from < chosen.length; from += CONCURRENCY) {
+    const part = chosen.slice(from, from + CONCURRENCY);
+    rows.push(...(await Promise.all(part.map((actor) => readActor(client, actor)))));
+  }
+  return { total: listed.length, actors: rows };
+}
+
+async function readActor(client: Client, actor: ListedActor): Promise<ActorRow> {
+  try {
+    return { ...actor, view: await client.query(actor.kind, actor.id) };
+  } catch (error) {
+    return { ...actor, view: null, error: error instanceof ActorNotFoundError ? "gone" : messageOf(error) };
+  }
+}
+
+async function countKinds(client: Client, nodes: readonly NodeInfo[]): Promise<KindCount[]> {
+  const kinds = [...new Set(nodes.flatMap((node) => node.kinds))].toSorted();
+  return await Promise.all(
+    kinds.map(async (kind) => {
+      const actors = await client.list(kind);
+      return { kind, actors: actors.length, inMemory: actors.filter((actor) => actor.node !== null).length };
+    }),
+  );
+}
+
+export function psCommand(program: Command, deps: CliDeps): void {
+  common(program.command("ps").description("nodes and kinds; with a kind, its actors and their states"))
+    .argument("[kind]", "kind of actors to list")
+    .option("--limit <count>", "actors shown at most", countArgument, DEFAULT_LIMIT)
+    .action(async (kind: string | undefined, { limit }: { limit: number }, command: Command) => {
+      const context = new CommandContext(deps, command);
+      if (kind === undefined) await showCluster(context, deps.clock);
+      else await showKind(context, kind, limit);
+    });
+}
+
+async function showCluster(context: CommandContext, clock: Clock): Promise<void> {
+  const report = await context.withClient(async (client) => {
+    const nodes = await client.nodes();
+    return { nodes, kinds: await countKinds(client, nodes) };
+  });
+  context.output.print(report, ({ nodes, kinds }) => {
+    if (nodes.length === 0) return "No node is up: start one with `troupe node`, or all with `troupe dev`";
+    const nodeRows = nodes.map((node) => [
+      node.name,
+      node.host,
+      node.pid,
+      spanText(clock.now() - node.startedAtMs),
+      node.shards.length,
+      node.activations,
+      node.queued,
+      node.inputs,
+      `${Math.round(node.memoryBytes / 1e6)} MB`,
+    ]);
+    const kindRows = kinds.map((row) => [row.kind, row.actors, row.inMemory]);
+    return `${table(["NODE", "HOST", "PID", "UP", "SHARDS", "ACTORS", "QUEUED", "INPUTS", "MEMORY"], nodeRows)}\n${table(["KIND", "ACTORS", "IN MEMORY"], kindRows)}`;
+  });
+}
+
+async function showKind(context: CommandContext, kind: string, limit: number): Promise<void> {
+  const report = await context.withClient(async (client) => {
+    const found = await readActors(client, kind, limit);
+    if (found.total === 0) {
+      const known = [...new Set((await client.nodes()).flatMap((node) => node.kinds))];
+      if (known.length > 0 && !known.includes(kind)) throw new UnknownKindError(kind, known);
+    }
+    return { kind, ...found };
+  });
+  context.output.print(report, ({ total, actors }) => {
+    if (total === 0) return `No actor of the kind "${kind}" exists`;
+    const rows = actors.map(({ id, node, view, error }) => [
+      id,
+      view === null ? `? ${error ?? ""}` : stateText(view.value),
+      view?.status ?? "-",
+      view?.revision ?? "-",
+      view?.node ?? node ?? "-",
+    ]);
+    const more = total > actors.length ? `… ${total - actors.length} more: raise --limit\n` : "";
+    return table(["ID", "STATE", "STATUS", "REVISION", "NODE"], rows) + more;
+  });
+}

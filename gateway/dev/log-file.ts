@@ -1,0 +1,26 @@
+/** A part's log on disk. Invariant: two files of {@link LOG_MAX_BYTES} at most, the newest lines always kept. */
+import { appendFileSync, mkdirSync, renameSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+
+/** Size at which a log begins anew, in bytes: days of a quiet node, an afternoon of a busy one. */
+export const LOG_MAX_BYTES = 8 * 1_024 * 1_024;
+
+export class LogFile {
+  readonly path: string;
+  #bytes: number;
+
+  constructor(path: string) {
+    this.path = path;
+    mkdirSync(dirname(path), { recursive: true });
+    this.#bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  write(chunk: Uint8Array | string): void {
+    if (this.#bytes > LOG_MAX_BYTES) {
+      renameSync(this.path, `${this.path}.1`);
+      this.#bytes = 0;
+    }
+    appendFileSync(this.path, chunk);
+    this.#bytes += chunk.length;
+  }
+}

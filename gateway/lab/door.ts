@@ -1,0 +1,107 @@
+/**
+ * The device's door: what its driver lets in. Invariant: a command runs only under the highest fencing token seen so far, one at
+ * a time, and once per invocation id.
+ */
+import { isObject } from "../json.ts";
+import type { CommandAnswer } from "./commands.ts";
+import type { TokenFile } from "./token-file.ts";
+
+export interface DeviceCommand {
+  readonly command: string;
+  readonly params: Readonly<Record<string, unknown>>;
+  readonly token: number;
+  readonly invocationId: string;
+}
+
+/** Answers kept for repeats of the same invocation: far more than a device gets within a call's longest deadline. */
+export const ANSWERS_LIMIT = 1_000;
+/** Commands waiting for the device at most. At it: busy, try again. */
+export const QUEUE_LIMIT = 100;
+
+export interface DoorDeps {
+  readonly device: string;
+  readonly tokens: TokenFile;
+  readonly run: (command: DeviceCommand) => Promise<CommandAnswer>;
+}
+
+const refused = (code: string, error: string): CommandAnswer => ({ ok: false, code, error });
+
+export class DeviceDoor {
+  readonly #deps: DoorDeps;
+  readonly #answers = new Map<string, { readonly token: number; readonly answer: Promise<CommandAnswer> }>();
+  #queue: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(deps: DoorDeps) {
+    this.#deps = deps;
+  }
+
+  /** Answers one request body. Never rejects: what goes wrong is in the answer. */
+  async handle(body: unknown): Promise<CommandAnswer> {
+    const command = readCommand(body);
+    if ("ok" in command) return command;
+    const earlier = this.#answers.get(command.invocationId);
+    // A repeat is no new action: it learns what happened the first time, though a newer holder may have come since.
+    if (earlier !== undefined && earlier.token === command.token) return await earlier.answer;
+    const stale = this.#stale(command);
+    if (stale !== undefined) return stale;
+    if (this.#waiting >= QUEUE_LIMIT) {
+      return refused("BUSY", `${QUEUE_LIMIT} commands wait for the device "${this.#deps.device}": try again`);
+    }
+    const answer = this.#enqueue(command);
+    this.#remember(command, answer);
+    return await answer;
+  }
+
+  #stale({ token }: DeviceCommand): CommandAnswer | undefined {
+    const { device, tokens } = this.#deps;
+    if (token >= tokens.highest) return undefined;
+    return refused("STALE_TOKEN", `Token ${token} of the device "${device}" is old, ${tokens.highest} was seen: stop acting, the lock has a newer holder`);
+  }
+
+  async #enqueue(command: DeviceCommand): Promise<CommandAnswer> {
+    const before = this.#queue;
+    const done = Promise.withResolvers<void>();
+    this.#queue = done.promise;
+    this.#waiting++;
+    try {
+      await this.#deps.tokens.raise(command.token);
+      await before;
+      // While it waited a newer holder may have come in.
+      return this.#stale(command) ?? (await this.#deps.run(command));
+    } catch (error) {
+      // An action of unknown outcome must not be repeated from memory: let the next try run.
+      this.#answers.delete(command.invocationId);
+      return refused("DRIVER_FAILED", `The driver of "${this.#deps.device}" failed: ${error instanceof Error ? error.message : String(error)}`);
+    } finally {
+      this.#waiting--;
+      done.resolve();
+    }
+  }
+
+  #remember({ invocationId, token }: DeviceCommand, answer: Promise<CommandAnswer>): void {
+    this.#answers.set(invocationId, { token, answer });
+    if (this.#answers.size <= ANSWERS_LIMIT) return;
+    for (const oldest of this.#answers.keys()) {
+      this.#answers.delete(oldest);
+      break;
+    }
+  }
+}
+
+function readCommand(body: unknown): DeviceCommand | CommandAnswer {
+  if (!isObject(body)) return refused("BAD_REQUEST", "The command is not a JSON object: send { command, params, token, invocationId }");
+  const { command, params = {}, token, invocationId } = body;
+  if (typeof command !== "string") return refused("BAD_REQUEST", 'The field "command" is no text: name the command');
+  if (token === undefined || token === null) {
+    return refused("NO_TOKEN", 'The field "token" is missing: take the device\'s lock and send its fencing token');
+  }
+  if (typeof token !== "number" || !Number.isSafeInteger(token) || token < 1) {
+    return refused("NO_TOKEN", `The token ${JSON.stringify(token)} is no whole number above 0: send the one that the lock granted`);
+  }
+  if (typeof invocationId !== "string" || invocationId === "") {
+    return refused("BAD_REQUEST", 'The field "invocationId" is missing: send one that repeats of the same call share');
+  }
+  if (!isObject(params)) return refused("BAD_PARAMS", 'The field "params" is no JSON object');
+  return { command, params, token, invocationId };
+}

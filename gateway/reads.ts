@@ -1,0 +1,91 @@
+/**
+ * Reads of many actors for one answer. Invariant: an actor that cannot be read is shown as unreadable and fails nothing
+ * else; the number of reads in flight and their time are bounded.
+ */
+import { LIST_LIMIT } from "../runtime/limits.ts";
+import type { ActorView } from "../runtime/api.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { DeadlineError, TroupeError } from "../runtime/errors.ts";
+import type { GatewayDeps } from "./deps.ts";
+
+/** One read of one actor, in ms: a fail-over fits. */
+export const READ_DEADLINE_MS = 5_000;
+/** All reads of one list, in ms. Actors not read by then are shown as unreadable. */
+const LIST_DEADLINE_MS = 8_000;
+/** Reads in flight for one list at most: a list must not crowd out the work itself. */
+export const READ_CONCURRENCY = 32;
+/** Actors read for one page at most when a filter drops most of them. The page then ends early and names the next. */
+const SCAN_LIMIT = 2_000;
+
+export interface Unreadable {
+  readonly id: string;
+  readonly unreadable: true;
+  readonly error: { readonly code: string; readonly message: string };
+}
+
+export interface PageQuery {
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+export interface Page<T, TCursor = string> {
+  readonly items: T[];
+  readonly next: TCursor | null;
+  readonly truncated: boolean;
+}
+
+/** The ids of a kind after the cursor, in order, and whether the listing itself was cut. */
+export async function idsAfter({ client, clock }: GatewayDeps, kind: string, cursor: string | undefined) {
+  const listed = await within(clock, client.list(kind), READ_DEADLINE_MS);
+  const after = cursor === undefined ? listed : listed.filter(({ id }) => id > cursor);
+  return { listed: after.sort((a, b) => (a.id < b.id ? -1 : 1)), truncated: listed.length >= LIST_LIMIT };
+}
+
+/** A page of actors of one kind as `show` presents them; null from `show` leaves one out. */
+export async function readPage<T>(
+  deps: GatewayDeps,
+  kind: string,
+  query: PageQuery,
+  signal: AbortSignal,
+  show: (view: ActorView) => T | null,
+): Promise<Page<T | Unreadable>> {
+  const { listed, truncated } = await idsAfter(deps, kind, query.cursor);
+  const until = deps.clock.monotonic() + LIST_DEADLINE_MS;
+  const items: (T | Unreadable)[] = [];
+  let read = 0;
+  while (read < listed.length && read < SCAN_LIMIT && items.length < query.limit) {
+    const some = listed.slice(read, read + Math.min(READ_CONCURRENCY, query.limit));
+    const shown = await Promise.all(some.map(({ id }) => readOne(deps, kind, id, { until, signal }, show)));
+    for (const item of shown) {
+      if (items.length >= query.limit) break;
+      read++;
+      if (item !== null) items.push(item);
+    }
+  }
+  return { items, next: read < listed.length ? (listed[read - 1]?.id ?? null) : null, truncated };
+}
+
+async function readOne<T>(
+  { client, clock }: GatewayDeps,
+  kind: string,
+  id: string,
+  { until, signal }: { readonly until: number; readonly signal: AbortSignal },
+  show: (view: ActorView) => T | null,
+): Promise<T | Unreadable | null> {
+  const leftMs = Math.floor(until - clock.monotonic());
+  try {
+    if (leftMs < 1) throw new DeadlineError(`The list ran out of time before "${kind}/${id}": ask for a shorter page`);
+    return show(await client.query(kind, id, { deadlineMs: Math.min(leftMs, READ_DEADLINE_MS), signal }));
+  } catch (error) {
+    if (!(error instanceof TroupeError)) throw error;
+    return { id, unreadable: true, error: { code: error.code, message: error.message } };
+  }
+}
+
+/** @throws {DeadlineError} `work` took longer than `ms`. It goes on unseen. */
+export function within<T>(clock: Clock, work: Promise<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimeout(() => reject(new DeadlineError(`No answer within ${ms} ms: try again`)), ms);
+    work.then(resolve, reject).finally(() => clock.clearTimeout(timer));
+  });
+}

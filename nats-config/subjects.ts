@@ -1,0 +1,88 @@
+/**
+ * Every subject of the system, as functions of one namespace. Invariant: no other file holds a subject literal, and ids
+ * stand at fixed places so that permissions can name them.
+ */
+
+/** How many shards a new cluster gets. Fixed for a cluster's life: actors hash to shards. */
+export const DEFAULT_SHARDS = 64;
+export const DEFAULT_NAMESPACE = "troupe";
+
+export interface NamesOptions {
+  /** Prefix of everything the cluster owns. One token: letters, digits, `-`, `_`. */
+  readonly namespace?: string;
+  /** First token of the devices' own subjects. Only tests that share a server change it. */
+  readonly deviceRoot?: string;
+}
+
+const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** The subjects, streams and buckets of one cluster. */
+export type Names = ReturnType<typeof makeNames>;
+
+/**
+ * Derives all names of a cluster from its namespace.
+ * @throws {RangeError} The namespace or device root is not one plain subject token.
+ */
+export function makeNames(options: NamesOptions = {}) {
+  const ns = options.namespace ?? DEFAULT_NAMESPACE;
+  const device = options.deviceRoot ?? "device";
+  for (const [what, value] of [["namespace", ns], ["device root", device]] as const) {
+    if (!TOKEN.test(value)) {
+      throw new RangeError(`The ${what} ${JSON.stringify(value)} is not one subject token: use 1 to 64 of A-Z a-z 0-9 _ -`);
+    }
+  }
+  const bucket = (name: string) => `${ns}_${name}`;
+  const kv = (name: string) => ({ bucket: bucket(name), stream: `KV_${bucket(name)}`, key: (key: string) => `$KV.${bucket(name)}.${key}` });
+  return {
+    namespace: ns,
+    deviceRoot: device,
+    stream: {
+      journal: `${ns}_JOURNAL`,
+      snapshot: `${ns}_SNAPSHOT`,
+      history: `${ns}_HISTORY`,
+      wake: `${ns}_WAKE`,
+      dead: `${ns}_DEAD`,
+      pool: `${ns}_POOL`,
+      ingress: `${ns}_INGRESS`,
+      presence: `${ns}_PRESENCE`,
+    },
+    /** Node incarnations with a time to live; shard ownership; cluster facts; agent definitions. */
+    kv: { nodes: kv("nodes"), shards: kv("shards"), meta: kv("meta"), agents: kv("agents") },
+
+    act: (shard: number, kind: string, id: string) => `${ns}.act.${shard}.${kind}.${id}`,
+    actOfShard: (shard: number) => `${ns}.act.${shard}.>`,
+    query: (shard: number, kind: string, id: string) => `${ns}.qry.${shard}.${kind}.${id}`,
+    queryOfShard: (shard: number) => `${ns}.qry.${shard}.>`,
+    control: (shard: number, kind: string, id: string) => `${ns}.ctl.${shard}.${kind}.${id}`,
+    controlOfShard: (shard: number) => `${ns}.ctl.${shard}.>`,
+    journal: (node: string, incarnation: string) => `${ns}.jrn.${node}.${incarnation}`,
+    journals: `${ns}.jrn.*.*`,
+    snapshot: (shard: number, kind: string, id: string) => `${ns}.snap.${shard}.${kind}.${id}`,
+    snapshotsOfKind: (kind: string) => `${ns}.snap.*.${kind}.*`,
+    snapshots: `${ns}.snap.*.*.*`,
+    history: (kind: string, id: string) => `${ns}.hist.${kind}.${id}`,
+    histories: `${ns}.hist.*.*`,
+    /** Where a passivated actor's next wake-up is scheduled, and where it then arrives. One each per actor. */
+    timer: (shard: number, kind: string, id: string) => `${ns}.tmr.${shard}.${kind}.${id}`,
+    timers: `${ns}.tmr.*.*.*`,
+    wake: (shard: number, kind: string, id: string) => `${ns}.wake.${shard}.${kind}.${id}`,
+    wakeOfShard: (shard: number) => `${ns}.wake.${shard}.>`,
+    wakes: `${ns}.wake.*.*.*`,
+    dead: (reason: string, kind: string, id: string) => `${ns}.dead.${reason}.${kind}.${id}`,
+    deadAll: `${ns}.dead.>`,
+    status: (kind: string, id: string) => `${ns}.status.${kind}.${id}`,
+    /** Requests to one node itself: what it hosts, how it is. */
+    node: (node: string) => `${ns}.node.${node}`,
+    pool: (name: string, priority: string, type: string) => `${ns}.pool.${name}.${priority}.${type}`,
+    poolAll: `${ns}.pool.>`,
+    ingress: (source: string, type: string) => `${ns}.in.${source}.${type}`,
+    ingressAll: `${ns}.in.>`,
+    skill: (skill: string) => `${ns}.skill.${skill}`,
+
+    deviceEvent: (host: string, dev: string, type: string) => `${device}.${host}.${dev}.event.${type}`,
+    deviceEvents: `${device}.*.*.event.>`,
+    deviceHeartbeat: (host: string, dev: string) => `${device}.${host}.${dev}.heartbeat`,
+    deviceHeartbeats: `${device}.*.*.heartbeat`,
+    deviceCommand: (host: string, dev: string) => `${device}.${host}.${dev}.cmd`,
+  };
+}

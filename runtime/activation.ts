@@ -1,0 +1,99 @@
+/**
+ * The live copy of an actor in the memory of its shard's owner. Invariant: `state` reflects every input up to and
+ * including `lastRound`; `uncovered` holds those that no stored snapshot covers.
+ */
+import type { Address } from "./address.ts";
+import type { ActorState } from "./actor-state.ts";
+import type { ActorView } from "./api.ts";
+import type { TimerHandle } from "./clock.ts";
+import { keyOf } from "./address.ts";
+import { Mailbox } from "./mailbox.ts";
+import { plainError } from "./machine.ts";
+import type { Round } from "./round.ts";
+import type { RunnableKind } from "./runnable.ts";
+
+/** An input that no snapshot covers yet; its place is known once the round is committed. */
+export interface UncoveredInput {
+  readonly round: { readonly seq: number };
+  readonly timeMs: number;
+  readonly body: Uint8Array;
+  readonly poison: string | null;
+}
+
+export interface Watcher {
+  /** Monotonic ms. */
+  expiresAtMs: number;
+}
+
+export class Activation {
+  readonly address: Address;
+  readonly key: string;
+  readonly shard: number;
+  readonly kind: RunnableKind;
+  readonly mailbox = new Mailbox();
+  /** `loading`: letters wait; `live`; `gone`: passivated or lost, takes nothing more. */
+  phase: "loading" | "live" | "gone" = "loading";
+  /** Its shard is leaving: nothing is taken any more. */
+  isFrozen = false;
+  state!: ActorState;
+
+  /** The round that holds its latest input. */
+  lastRound: Round | null = null;
+  uncovered: UncoveredInput[] = [];
+  uncoveredBytes = 0;
+  /** Monotonic ms when it became dirty; 0 when a snapshot covers all. */
+  dirtySinceMs = 0;
+  snapshotDue = false;
+  saving = false;
+  /** Journal sequence that the stored snapshot covers. */
+  coveredSeq = 0;
+  /** Stream sequence of the stored snapshot; 0: none. */
+  snapshotSeq = 0;
+  /** The stored snapshot names messages that have been acknowledged since: it must be written anew before passivation. */
+  savedOutbox = 0;
+
+  /** Messages up to this number may leave: their round is committed. */
+  releasableSeq = 0;
+  sentSeq = 0;
+  queued = false;
+  lastUsedMs = 0;
+  timerHandle: TimerHandle | undefined;
+  readonly running = new Map<string, { readonly startedBy: number; readonly controller: AbortController }>();
+  watchers: Map<string, Watcher> | null = null;
+
+  constructor(address: Address, shard: number, kind: RunnableKind) {
+    this.address = address;
+    this.key = keyOf(address.kind, address.id);
+    this.shard = shard;
+    this.kind = kind;
+  }
+
+  get isBusy(): boolean {
+    return this.state.outbox.size > 0 || this.state.invocations.size > 0 || this.state.timers.size > 0;
+  }
+
+  get isCommitted(): boolean {
+    return this.lastRound === null || this.lastRound.seq > 0;
+  }
+
+  /** Runs `fn` when everything that the state now reflects is committed. */
+  whenCommitted(fn: () => void): void {
+    if (this.lastRound === null) fn();
+    else this.lastRound.whenCommitted(fn);
+  }
+
+  view(node: string): ActorView {
+    const { snapshot, revision, timeMs, stopped } = this.state;
+    const base = { ...this.address, revision, version: this.kind.version, node, updatedAtMs: timeMs };
+    if (snapshot === null) return { ...base, status: stopped === null ? "active" : "stopped", value: null, context: null, ...(stopped !== null && { error: stopped }) };
+    const error = stopped ?? (snapshot.status === "error" ? plainError(snapshot.error).message : undefined);
+    return {
+      ...base,
+      status: stopped === null ? (snapshot.status as ActorView["status"]) : "stopped",
+      value: snapshot.value,
+      context: snapshot.context as unknown,
+      ...(snapshot.output !== undefined && { output: snapshot.output as unknown }),
+      ...(error !== undefined && { error }),
+    };
+  }
+}

@@ -1,0 +1,134 @@
+/** What users of the runtime hold: the client's and the node's face. Types only. */
+import type { Names } from "../nats-config/subjects.ts";
+import type { Address } from "./address.ts";
+import type { ActorKind, EventOf } from "./define-actor.ts";
+import type { Broker } from "./port.ts";
+import type { Priority } from "./priority.ts";
+
+export interface CallOptions {
+  /** The whole call, repeats included, in ms. Default 10,000, at most 120,000. */
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+  /** Lane in the receiver's mailbox. Default `normal`. */
+  readonly priority?: Priority;
+  /**
+   * Only for forwarders that number their messages themselves (a pump with the sequence of its stream): the receiver
+   * takes each `(sender, seq)` once and forgets those below `low`.
+   */
+  readonly from?: { readonly sender: string; readonly seq: number; readonly low: number };
+}
+
+/** A kind by name, or the definition, which types the events. */
+export type KindOf = string | ActorKind;
+export type EventFor<K extends KindOf> = K extends ActorKind ? EventOf<K> : { readonly type: string };
+
+export type ActorStatus = "active" | "done" | "error" | "stopped";
+
+/** The live, committed state of an actor. */
+export interface ActorView {
+  readonly kind: string;
+  readonly id: string;
+  readonly status: ActorStatus;
+  /** XState's state value: a string, or an object for nested and parallel states. */
+  readonly value: unknown;
+  readonly context: unknown;
+  readonly output?: unknown;
+  /** Why it failed or was stopped. */
+  readonly error?: string;
+  /** Inputs applied so far. */
+  readonly revision: number;
+  readonly version: number;
+  /** Node that answered. */
+  readonly node: string;
+  /** When the last input was accepted, in ms since 1970. */
+  readonly updatedAtMs: number;
+}
+
+export interface ListedActor {
+  readonly kind: string;
+  readonly id: string;
+  /** Node that holds it in memory; null when passivated. */
+  readonly node: string | null;
+}
+
+export interface NodeInfo {
+  readonly name: string;
+  readonly incarnation: string;
+  readonly pid: number;
+  readonly host: string;
+  readonly version: string;
+  readonly kinds: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly startedAtMs: number;
+  readonly shards: readonly number[];
+  readonly activations: number;
+  readonly queued: number;
+  /** Rounds and inputs committed since start. */
+  readonly rounds: number;
+  readonly inputs: number;
+  readonly memoryBytes: number;
+}
+
+export interface HistoryEntry {
+  /** Number of the input in the actor's life, 1 for the first. */
+  readonly revision: number;
+  /** Place in the journal. */
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly sender: string;
+  readonly event: { readonly type: string; readonly [key: string]: unknown };
+  /** Set when the transition threw: the message went to the dead letters. */
+  readonly poison?: string;
+}
+
+export interface DeadLetter {
+  readonly seq: number;
+  readonly reason: string;
+  readonly kind: string;
+  readonly id: string;
+  readonly cause: string;
+  readonly timeMs: number;
+  readonly sender: string;
+  readonly event: unknown;
+}
+
+export interface Client {
+  readonly names: Names;
+  readonly broker: Broker;
+  readonly shards: number;
+  /**
+   * Sends; resolves when journaled. All calls throw: {@link AddressError}, {@link PayloadError}, {@link UnknownKindError},
+   * {@link UnknownEventError}, {@link ActorDoneError}, {@link PoisonMessageError}, {@link StateError} (nothing changed), {@link DeadlineError} (outcome unknown), {@link AbortedError}, {@link BusyError} (too many calls in flight here).
+   */
+  tell<K extends KindOf>(kind: K, id: string, event: EventFor<K>, options?: CallOptions): Promise<void>;
+  /** Durable call: resolves with the actor's reply once its input is committed; exactly once however often it is repeated. */
+  ask<K extends KindOf>(kind: K, id: string, event: EventFor<K>, options?: CallOptions): Promise<unknown>;
+  /** Reads without a write. @throws {ActorNotFoundError} No message ever reached it. */
+  query(kind: KindOf, id: string, options?: Pick<CallOptions, "deadlineMs" | "signal">): Promise<ActorView>;
+  /** The state now and after every commit that changes it, latest wins; survives fail-over. Ends with the signal. */
+  watch(kind: KindOf, id: string, options: { readonly signal: AbortSignal }): AsyncIterable<ActorView>;
+  /** Fires the AbortSignal of the actor's running invocations at once, then sends `event` in the critical lane. */
+  abort(kind: KindOf, id: string, event: { readonly type: string }, options?: CallOptions): Promise<void>;
+  /** Actors of a kind: those in memory and those with a snapshot. At most {@link LIST_LIMIT}. */
+  list(kind: string): Promise<ListedActor[]>;
+  nodes(): Promise<NodeInfo[]>;
+  /** Every input of an actor that the history still has, oldest first, without gaps from `fromRevision`. */
+  history(kind: string, id: string): Promise<HistoryEntry[]>;
+  deadLetters(options?: { readonly limit?: number }): Promise<DeadLetter[]>;
+  close(): Promise<void>;
+}
+
+export interface Node {
+  readonly name: string;
+  readonly incarnation: string;
+  /** A client on the node's own connection; calls to its own shards stay in the process. */
+  readonly client: Client;
+  /** Shards that this node serves just now. */
+  ownedShards(): readonly number[];
+  owns(address: Address): boolean;
+  info(): NodeInfo;
+  /** Called when shards were gained (after their recovery) or lost. */
+  onShards(listener: (gained: readonly number[], lost: readonly number[]) => void): void;
+  /** Drains: stops taking, commits, snapshots, releases its shards, leaves. Idempotent. */
+  stop(): Promise<void>;
+}

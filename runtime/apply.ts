@@ -1,0 +1,188 @@
+/**
+ * One input applied to one actor: the total function that live nodes, recovery and offline replay share. Invariant: it
+ * either changes the state as the input says and returns what is to be done after the commit, or throws and changes nothing.
+ */
+import type { AnyMachineSnapshot } from "xstate";
+import { type Address, keyOf } from "./address.ts";
+import { type ActorState, queueOutgoing } from "./actor-state.ts";
+import { sizeOf } from "./codec.ts";
+import type { ActorKind } from "./define-actor.ts";
+import { collectEffects, type Effects, noEffects } from "./effects.ts";
+import { encodeError, encodeValue, type Input, Tag } from "./envelope.ts";
+import { ActorDoneError, PoisonMessageError, StateError, type TroupeError, TroupeError as BaseError, UnknownEventError } from "./errors.ts";
+import { MAX_INVOCATIONS, MAX_OUTBOX, MAX_STATE_BYTES, MAX_TIMERS } from "./limits.ts";
+import type { Stepped } from "./machine.ts";
+import type { RunnableKind } from "./runnable.ts";
+import { supervise } from "./supervision.ts";
+import { withScope } from "./transition-scope.ts";
+
+export interface Applied {
+  /** The encoded answer of an ask; null otherwise. */
+  readonly answer: Uint8Array | null;
+  readonly effects: Effects;
+}
+
+/** Senders silent for long are forgotten at every such revision: at fixed places, so that replay agrees. */
+const FORGET_EVERY = 1_024;
+
+/** False for a timer or result whose state was left meanwhile: to be dropped unjournaled. */
+export function isCurrent(state: ActorState, input: Input): boolean {
+  if (input.tag === Tag.TimerFired) return state.timers.get(input.sender)?.generation === input.seq;
+  if (input.tag === Tag.InvocationSettled) return state.invocations.get(input.sender)?.startedBy === input.seq;
+  return true;
+}
+
+/**
+ * Refuses what needs no journal: nothing changes, whoever asks again gets the same.
+ * @throws {UnknownEventError} @throws {ActorDoneError}
+ */
+export function assertTakes(kind: ActorKind, address: Address, state: ActorState, input: Input): void {
+  if (input.tag > Tag.Ask) return;
+  if (!kind.accepts(input.event.type)) {
+    throw new UnknownEventError(`Kind "${kind.kind}" has no transition for "${input.event.type}": it takes ${eventList(kind)}`);
+  }
+  const status = state.stopped === null ? (state.snapshot?.status ?? "active") : "stopped";
+  if (status !== "active") {
+    throw new ActorDoneError(`Actor "${keyOf(address.kind, address.id)}" is ${status}${state.stopped === null ? "" : ` (${state.stopped})`}: it takes no more messages`);
+  }
+}
+
+function eventList(kind: ActorKind): string {
+  const own = (kind.machine.events as string[]).filter((type) => !type.startsWith("xstate."));
+  return own.length > 0 ? own.slice(0, 12).join(", ") : "none";
+}
+
+/**
+ * Applies one input.
+ * @throws Whatever the machine throws, {@link StateError} or {@link PayloadError}: a poison input. The state is as before.
+ */
+export function applyInput(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number): Applied {
+  return run(kind, address, state, input, timeMs, true);
+}
+
+/**
+ * Applies an input that was committed before. Bounds were checked then; on replay the outbox looks fuller than it was, since
+ * acknowledgements are not journaled.
+ */
+export function replayInput(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number): Applied {
+  return run(kind, address, state, input, timeMs, false);
+}
+
+function run(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number, isBounded: boolean): Applied {
+  const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1 };
+  return withScope(scope, () => {
+    const { snapshot, effects } = step(kind, address, state, input, timeMs);
+    const answer = input.tag === Tag.Ask ? encodeValue(answerOf(effects, snapshot, state.revision + 1)) : null;
+    if (isBounded) assertBounds(kind, state, snapshot, effects, answer);
+    commitTo(state, snapshot, effects, timeMs);
+    settle(state, input, timeMs, answer);
+    return { answer, effects };
+  });
+}
+
+/** Applies an input that was found to be poison: the state stays but for what supervision decides. Never throws. */
+export function applyPoison(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number, cause: string): Applied {
+  const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1 };
+  const effects = withScope(scope, () => supervise(kind, address, state, timeMs, cause));
+  const answer = input.tag === Tag.Ask || input.tag === Tag.Tell ? encodeError(poisonError(address, cause)) : null;
+  if (input.tag === Tag.TimerFired) state.timers.delete(input.sender);
+  if (input.tag === Tag.InvocationSettled) state.invocations.delete(input.sender);
+  settle(state, input, timeMs, answer);
+  return { answer, effects };
+}
+
+export function poisonError(address: Address, cause: string): TroupeError {
+  return new PoisonMessageError(`Actor "${keyOf(address.kind, address.id)}" could not take the message, which is in the dead letters: ${cause}`);
+}
+
+/** What is written of a poison message's cause: stable, for the journal and the dead letter. */
+export function causeOf(error: unknown): string {
+  if (error instanceof BaseError) return `${error.code}: ${error.message}`;
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
+
+interface Step {
+  readonly snapshot: AnyMachineSnapshot;
+  readonly effects: Effects;
+}
+
+function step(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number): Step {
+  const started = state.snapshot === null ? kind.runner.init(kind.input(address)) : null;
+  const before = state.snapshot ?? (started as Stepped).snapshot;
+  const timer = input.tag === Tag.TimerFired ? state.timers.get(input.sender) : undefined;
+  if (timer !== undefined && timer.to !== null) {
+    return { snapshot: before, effects: { ...noEffects(), outgoing: [{ to: timer.to, lane: 2, event: timer.event }], firedTimer: input.sender } };
+  }
+  const stepped = before.status === "active" ? kind.runner.step(before, input.event) : { snapshot: before, actions: [] };
+  const actions = started === null ? stepped.actions : [...started.actions, ...stepped.actions];
+  const effects = collectEffects(kind, address, actions, state.revision + 1, timeMs);
+  if (timer !== undefined) return { snapshot: stepped.snapshot, effects: { ...effects, firedTimer: input.sender } };
+  if (input.tag === Tag.InvocationSettled) return { snapshot: stepped.snapshot, effects: { ...effects, settledInvocation: input.sender } };
+  return { snapshot: stepped.snapshot, effects };
+}
+
+/** An explicit reply, else the state after the transition. */
+function answerOf(effects: Effects, snapshot: AnyMachineSnapshot, revision: number): unknown {
+  if (effects.reply !== undefined) {
+    sizeOf(effects.reply.value, "The reply");
+    return effects.reply.value;
+  }
+  const { status, value, context, output } = snapshot;
+  return { status, value, context, ...(output !== undefined && { output }), revision };
+}
+
+function assertBounds(kind: RunnableKind, state: ActorState, snapshot: AnyMachineSnapshot, effects: Effects, answer: Uint8Array | null): void {
+  const size = contextSize(state, snapshot) + state.extraBytes + effects.bytes + state.senders.bytes + (answer?.length ?? 0);
+  if (size > MAX_STATE_BYTES) {
+    throw new StateError(`The state of a "${kind.kind}" would take about ${size} bytes, more than ${MAX_STATE_BYTES}: keep large data elsewhere`);
+  }
+  if (state.outbox.size + effects.outgoing.length > MAX_OUTBOX) throw new StateError(`The outbox would hold more than ${MAX_OUTBOX} messages: are the receivers alive?`);
+  if (state.timers.size + effects.setTimers.length > MAX_TIMERS) throw new StateError(`The actor would have more than ${MAX_TIMERS} timers: cancel some`);
+  if (state.invocations.size + effects.start.length > MAX_INVOCATIONS) throw new StateError(`The actor would run more than ${MAX_INVOCATIONS} invocations: await some`);
+}
+
+const sizes = new WeakMap<object, number>();
+
+/** Only what changed since the last input is measured: unchanged objects keep their identity through `assign`. */
+function contextSize(state: ActorState, snapshot: AnyMachineSnapshot): number {
+  if (state.snapshot !== null && state.snapshot.context === snapshot.context && snapshot.output === undefined) return sizes.get(snapshot.context as object) ?? 0;
+  let size = snapshot.output === undefined ? 0 : sizeOf(snapshot.output, "The output");
+  const context = snapshot.context as Record<string, unknown>;
+  for (const key in context) {
+    const value = context[key];
+    if (typeof value !== "object" || value === null) {
+      size += key.length + 5 + sizeOf(value, `The context's "${key}"`);
+      continue;
+    }
+    let part = sizes.get(value);
+    if (part === undefined) {
+      part = sizeOf(value, `The context's "${key}"`);
+      sizes.set(value, part);
+    }
+    size += key.length + 5 + part;
+  }
+  if (context !== null && typeof context === "object") sizes.set(context, size);
+  return size;
+}
+
+function commitTo(state: ActorState, snapshot: AnyMachineSnapshot, effects: Effects, timeMs: number): void {
+  state.snapshot = snapshot;
+  if (effects.firedTimer !== undefined) state.timers.delete(effects.firedTimer);
+  if (effects.settledInvocation !== undefined) state.invocations.delete(effects.settledInvocation);
+  for (const id of effects.cancelTimers) state.timers.delete(id);
+  for (const [id, timer] of effects.setTimers) state.timers.set(id, timer);
+  for (const id of effects.stop) state.invocations.delete(id);
+  for (const [id, invocation] of effects.start) state.invocations.set(id, invocation);
+  if (snapshot.status !== "active") {
+    state.timers.clear();
+    state.invocations.clear();
+  }
+  queueOutgoing(state, effects.outgoing, timeMs);
+}
+
+function settle(state: ActorState, input: Input, timeMs: number, answer: Uint8Array | null): void {
+  state.revision++;
+  state.timeMs = timeMs;
+  if (input.tag === Tag.Tell || input.tag === Tag.Ask) state.senders.mark(input.sender, input.seq, input.low, timeMs, answer);
+  if (state.revision % FORGET_EVERY === 0) state.senders.forget(timeMs);
+}

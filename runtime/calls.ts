@@ -1,0 +1,96 @@
+/**
+ * Numbered calls of one client. Invariant: a call is repeated under its number until it is answered or its deadline passes;
+ * `low` is below every number that may still be repeated, so receivers may forget all before it.
+ */
+import type { CallOptions } from "./api.ts";
+import { type Clock, sleep } from "./clock.ts";
+import { decodeAnswer, encodeInput, type EventLike, type Tag } from "./envelope.ts";
+import { AbortedError, BusyError, DeadlineError, PayloadError, TroupeError } from "./errors.ts";
+import { ATTEMPT_TIMEOUT_MS, CLIENT_MAX_IN_FLIGHT, DEFAULT_DEADLINE_MS, MAX_DEADLINE_MS, RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
+import type { Broker } from "./port.ts";
+import { isPriority, priorityRank } from "./priority.ts";
+
+export class Calls {
+  readonly #broker: Broker;
+  readonly #clock: Clock;
+  /** The client's session: no slash, so it is never taken for an actor. */
+  readonly session: string;
+  readonly #open = new Set<number>();
+  #next = 1;
+
+  constructor(broker: Broker, clock: Clock) {
+    this.#broker = broker;
+    this.#clock = clock;
+    this.session = `client-${clock.randomId(8)}`;
+  }
+
+  /** @throws See {@link Client.tell}. */
+  async send(subject: string, tag: Tag, event: EventLike, options: CallOptions = {}): Promise<unknown> {
+    const deadlineMs = checkDeadline(options.deadlineMs);
+    const lane = checkLane(options.priority);
+    if (this.#open.size >= CLIENT_MAX_IN_FLIGHT) throw new BusyError(`${CLIENT_MAX_IN_FLIGHT} calls are in flight: wait for some to finish`);
+    const seq = this.#next++;
+    this.#open.add(seq);
+    try {
+      const [low] = this.#open; // insertion order: the first is the lowest
+      const from = options.from ?? { sender: this.session, seq, low: low as number };
+      const body = encodeInput({ tag, ...from, ttlMs: deadlineMs, lane, event });
+      return await this.exchange(subject, body, deadlineMs, options.signal);
+    } finally {
+      this.#open.delete(seq);
+    }
+  }
+
+  /** Repeats one request until an answer that is final, or the deadline. */
+  async exchange(subject: string, body: Uint8Array, deadlineMs: number, signal?: AbortSignal): Promise<unknown> {
+    const endAt = this.#clock.monotonic() + deadlineMs;
+    let lastError: TroupeError | undefined;
+    for (let pause = RETRY_MIN_MS; ; pause = Math.min(2 * pause, RETRY_MAX_MS)) {
+      if (signal?.aborted) throw aborted(signal);
+      const left = endAt - this.#clock.monotonic();
+      if (left <= 0) throw new DeadlineError(`No answer from "${subject}" within ${deadlineMs} ms${lastError === undefined ? "" : `; last: ${lastError.message}`}`);
+      try {
+        const attempt = this.#broker.request(subject, body, Math.min(left, ATTEMPT_TIMEOUT_MS));
+        return decodeAnswer(await (signal === undefined ? attempt : orAborted(attempt, signal)));
+      } catch (error) {
+        if (!(error instanceof TroupeError && error.retryable)) throw error;
+        lastError = error;
+      }
+      const rest = endAt - this.#clock.monotonic();
+      const wait = Math.min(pause * (0.5 + this.#clock.random()), Math.max(0, rest));
+      await sleep(this.#clock, wait, signal).catch((reason: unknown) => {
+        throw signal === undefined ? reason : aborted(signal);
+      });
+    }
+  }
+}
+
+/** @throws {PayloadError} Not a number of ms between 1 and {@link MAX_DEADLINE_MS}. */
+export function checkDeadline(deadlineMs = DEFAULT_DEADLINE_MS): number {
+  if (!(deadlineMs >= 1 && deadlineMs <= MAX_DEADLINE_MS)) {
+    throw new PayloadError(`The deadline ${JSON.stringify(deadlineMs)} is not valid: give 1 to ${MAX_DEADLINE_MS} ms`);
+  }
+  return Math.ceil(deadlineMs);
+}
+
+function checkLane(priority: unknown = "normal"): number {
+  if (!isPriority(priority)) throw new PayloadError(`The priority ${JSON.stringify(priority)} is not known: use critical, high, normal or low`);
+  return priorityRank(priority);
+}
+
+function aborted(signal: AbortSignal): AbortedError {
+  return new AbortedError("The call was aborted by its signal; the message may still take effect", { cause: signal.reason });
+}
+
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort: (() => void) | undefined;
+  const stop = new Promise<never>((_, reject) => {
+    onAbort = () => reject(aborted(signal));
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([work, stop]);
+  } finally {
+    signal.removeEventListener("abort", onAbort as () => void);
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * Messages that could not be processed, with their cause, for a person to see. Invariant: what is handed in is stored or
+ * still being tried; a repeated hand-in (recovery) is stored once within the stream's duplicate window.
+ */
+import type { Logger } from "pino";
+import type { Names } from "../nats-config/subjects.ts";
+import { type Clock, sleep } from "./clock.ts";
+import { encode } from "./codec.ts";
+import { TroupeError } from "./errors.ts";
+import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
+import type { Broker } from "./port.ts";
+
+export interface DeadMessage {
+  /** One subject token: `poison`, `refused`, `malformed`. */
+  readonly reason: string;
+  readonly kind: string;
+  readonly id: string;
+  readonly cause: string;
+  readonly timeMs: number;
+  readonly sender: string;
+  readonly event: unknown;
+  /** Stable id, so that a repetition is dropped. */
+  readonly messageId: string;
+}
+
+/** Letters on their way at most: a node whose dead letters cannot be stored stops taking what makes more of them. */
+export const DEAD_LETTERS_IN_FLIGHT = 10_000;
+
+export class DeadLetters {
+  readonly #broker: Broker;
+  readonly #names: Names;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #closed: AbortSignal;
+  #inFlight = 0;
+
+  constructor(options: { broker: Broker; names: Names; clock: Clock; log: Logger; closed: AbortSignal }) {
+    this.#broker = options.broker;
+    this.#names = options.names;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#closed = options.closed;
+  }
+
+  get isFull(): boolean {
+    return this.#inFlight >= DEAD_LETTERS_IN_FLIGHT;
+  }
+
+  add(message: DeadMessage): void {
+    this.#log.error({ actor: `${message.kind}/${message.id}`, reason: message.reason, cause: message.cause }, "Message went to the dead letters");
+    this.#inFlight++;
+    void this.#store(message).finally(() => this.#inFlight--);
+  }
+
+  async #store(message: DeadMessage): Promise<void> {
+    const { messageId, ...letter } = message;
+    const subject = this.#names.dead(message.reason, message.kind, message.id);
+    for (let pause = RETRY_MIN_MS; !this.#closed.aborted; pause = Math.min(2 * pause, RETRY_MAX_MS)) {
+      try {
+        await this.#broker.append(subject, encode(letter), { messageId });
+        return;
+      } catch (error) {
+        if (!(error instanceof TroupeError && error.retryable)) {
+          this.#log.error({ err: error, subject }, "Dead letter cannot be stored");
+          return;
+        }
+        // When the node closes meanwhile, the next owner replays the poison input and hands it in again.
+        await sleep(this.#clock, pause, this.#closed).catch(() => undefined);
+      }
+    }
+  }
+}

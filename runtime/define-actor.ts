@@ -1,0 +1,117 @@
+/**
+ * A kind of actor: an XState machine and how it is kept. Invariant: what passes here can be stored, replayed and moved;
+ * what cannot is refused with the path of the node and the way to write it instead.
+ */
+import type { AnyStateMachine, EventFromLogic } from "xstate";
+import { type Address, checkAddress } from "./address.ts";
+import { assertDurable } from "./durable-check.ts";
+import { DefinitionError } from "./errors.ts";
+import { DEFAULT_HISTORY_DAYS, DEFAULT_INVOCATION_DEADLINE_MS, DEFAULT_PASSIVATE_AFTER_MS, DEFAULT_SNAPSHOT_EVERY } from "./limits.ts";
+import type { PersistedMachine } from "./machine.ts";
+
+/** What follows a poison message, after it went to the dead letters. */
+export type SupervisionStrategy = "resume" | "restart" | "stop" | "escalate";
+
+export interface Supervision {
+  /** `resume` keeps the state; `restart` begins anew; `stop` ends the actor; `escalate` tells the supervisor and stops. */
+  readonly strategy: SupervisionStrategy;
+  /** More poison messages than this within {@link periodMs} stop the actor whatever the strategy. */
+  readonly intensity: number;
+  /** Window for {@link intensity}, in ms of input time. */
+  readonly periodMs: number;
+  /** Who is told on `escalate`, with `{ type: "actor.failed", kind, id, reason }`. */
+  readonly supervisor?: (self: Address) => Address;
+}
+
+export interface ActorOptions<TMachine extends AnyStateMachine> {
+  readonly kind: string;
+  readonly machine: TMachine;
+  /** Version of the machine's persisted shape, 1 at first. Raise it when stored states no longer fit. */
+  readonly version?: number;
+  /** Brings a stored state of version `from` to {@link version}. Without it, older states refuse to activate. */
+  readonly migrate?: (stored: PersistedMachine, from: number) => PersistedMachine;
+  /** The machine's input, from the address alone. Default: the address itself. */
+  readonly input?: (address: Address) => unknown;
+  readonly supervision?: Partial<Supervision>;
+  /** A promise actor that runs longer is aborted and fails with a deadline error, in ms. */
+  readonly invocationDeadlineMs?: number;
+  /** Inputs after which a dirty actor is snapshotted. */
+  readonly snapshotEvery?: number;
+  /** Days that inputs stay in the history; 0 keeps none. */
+  readonly historyDays?: number;
+  /** Idle time after which the actor leaves memory, in ms. */
+  readonly passivateAfterMs?: number;
+  /** Publish state changes on the status subject, for live views. Default false. */
+  readonly publishStatus?: boolean;
+}
+
+export interface ActorKind<TMachine extends AnyStateMachine = AnyStateMachine> {
+  readonly kind: string;
+  readonly version: number;
+  readonly machine: TMachine;
+  readonly migrate: ActorOptions<TMachine>["migrate"];
+  readonly input: (address: Address) => unknown;
+  readonly supervision: Supervision;
+  readonly invocationDeadlineMs: number;
+  readonly snapshotEvery: number;
+  readonly historyDays: number;
+  readonly passivateAfterMs: number;
+  readonly publishStatus: boolean;
+  /** True if the machine has a transition for this event type in some state. */
+  readonly accepts: (eventType: string) => boolean;
+}
+
+/** The events a client may send to a kind. */
+export type EventOf<TKind extends ActorKind> = EventFromLogic<TKind["machine"]>;
+
+const DEFAULT_SUPERVISION: Supervision = { strategy: "resume", intensity: 10, periodMs: 60_000 };
+
+/**
+ * Declares a kind of durable actor.
+ * @throws {AddressError} The kind is not valid.
+ * @throws {DefinitionError} The machine holds what cannot be durable; the message names the node and the remedy.
+ */
+export function defineActor<TMachine extends AnyStateMachine>(options: ActorOptions<TMachine>): ActorKind<TMachine> {
+  checkAddress(options.kind, "x");
+  positive(options, "version", "snapshotEvery", "invocationDeadlineMs", "passivateAfterMs");
+  assertDurable(options.kind, options.machine);
+  return {
+    kind: options.kind,
+    version: options.version ?? 1,
+    machine: options.machine,
+    migrate: options.migrate,
+    input: options.input ?? ((address) => address),
+    supervision: { ...DEFAULT_SUPERVISION, ...options.supervision },
+    invocationDeadlineMs: options.invocationDeadlineMs ?? DEFAULT_INVOCATION_DEADLINE_MS,
+    snapshotEvery: options.snapshotEvery ?? DEFAULT_SNAPSHOT_EVERY,
+    historyDays: options.historyDays ?? DEFAULT_HISTORY_DAYS,
+    passivateAfterMs: options.passivateAfterMs ?? DEFAULT_PASSIVATE_AFTER_MS,
+    publishStatus: options.publishStatus ?? false,
+    accepts: eventFilter(options.machine),
+  };
+}
+
+function positive<T extends object>(options: T, ...keys: (keyof T & string)[]): void {
+  for (const key of keys) {
+    const value = options[key];
+    if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) > 0)) {
+      throw new DefinitionError(`Option "${key}" is ${JSON.stringify(value)}: give a whole number above 0`);
+    }
+  }
+}
+
+/** Matches event descriptors as XState does: exact, `*`, and `prefix.*`. */
+function eventFilter(machine: AnyStateMachine): (type: string) => boolean {
+  const exact = new Set<string>();
+  const prefixes: string[] = [];
+  let all = false;
+  for (const descriptor of machine.events as string[]) {
+    if (descriptor === "*") all = true;
+    else if (descriptor.endsWith(".*")) prefixes.push(descriptor.slice(0, -1));
+    else exact.add(descriptor);
+  }
+  return (type) =>
+    // Completions and timers are the runtime's to send: from outside they would be forgeries.
+    !type.startsWith("xstate.") &&
+    (all || exact.has(type) || prefixes.some((prefix) => type.startsWith(prefix) || `${type}.` === prefix));
+}

@@ -1,0 +1,155 @@
+/**
+ * What a transition asks for, read from XState's action list. Invariant: nothing is performed here; the engine performs
+ * effects after the round that holds their input is committed, and never before.
+ */
+import { type Address, keyOf } from "./address.ts";
+import type { Invocation, Timer, WantedMessage } from "./actor-state.ts";
+import { isRef, POOL_EVENT, type PoolEvent, REPLY_EVENT } from "./author.ts";
+import { encode, sizeOf } from "./codec.ts";
+import type { ActorKind } from "./define-actor.ts";
+import type { EventLike } from "./envelope.ts";
+import { StateError } from "./errors.ts";
+import type { MachineAction, MachineRunner } from "./machine.ts";
+import { isPriority, priorityRank } from "./priority.ts";
+
+export interface Effects {
+  reply: { readonly value: unknown } | undefined;
+  readonly outgoing: WantedMessage[];
+  readonly setTimers: [string, Timer][];
+  readonly cancelTimers: string[];
+  readonly start: [string, Invocation][];
+  readonly stop: string[];
+  /** Named custom actions: run once after the commit by the live activation, not repeated by recovery. */
+  readonly custom: MachineAction[];
+  /** What the machine emits to its watchers. */
+  readonly emitted: EventLike[];
+  /** Payload bytes that become part of the state. */
+  bytes: number;
+  firedTimer?: string | undefined;
+  settledInvocation?: string | undefined;
+}
+
+export const POOL_PREFIX = "pool:";
+const NORMAL_LANE = priorityRank("normal");
+
+export const noEffects = (): Effects => ({
+  reply: undefined,
+  outgoing: [],
+  setTimers: [],
+  cancelTimers: [],
+  start: [],
+  stop: [],
+  custom: [],
+  emitted: [],
+  bytes: 0,
+});
+
+interface Place {
+  readonly self: string;
+  readonly revision: number;
+  readonly timeMs: number;
+  readonly runner: MachineRunner;
+}
+
+/**
+ * @throws {StateError} An action that only shows at run time that it cannot be durable.
+ * @throws {PayloadError} A payload that cannot be stored.
+ */
+export function collectEffects(kind: ActorKind & { readonly runner: MachineRunner }, address: Address, actions: readonly MachineAction[], revision: number, timeMs: number): Effects {
+  const effects = noEffects();
+  const place = { self: keyOf(address.kind, address.id), revision, timeMs, runner: kind.runner };
+  for (const action of actions) collect(effects, action, place);
+  return effects;
+}
+
+function collect(effects: Effects, action: MachineAction, place: Place): void {
+  const params = action.params as never;
+  switch (action.type) {
+    case "xstate.raise":
+      raised(effects, params, place);
+      return;
+    case "xstate.cancel":
+      cancelled(effects, (params as { sendId: string }).sendId);
+      return;
+    case "xstate.sendTo":
+      sent(effects, params, place);
+      return;
+    case "xstate.emit":
+      emitted(effects, (params as { event: EventLike }).event, place);
+      return;
+    case "xstate.spawnChild":
+      started(effects, params, place);
+      return;
+    case "xstate.stopChild":
+      stopped(effects, params);
+      return;
+    case "xstate.log":
+    default:
+      effects.custom.push(action);
+  }
+}
+
+function raised(effects: Effects, params: { event: EventLike; id?: string; delay?: number }, place: Place): void {
+  if (params.delay !== undefined) setTimer(effects, params, null, place); // without a delay XState has handled it already
+}
+
+function setTimer(effects: Effects, params: { event: EventLike; id?: string; delay?: number }, to: string | null, place: Place): void {
+  const id = params.id ?? `timer-${place.revision}-${effects.setTimers.length}`;
+  effects.bytes += sizeOf(params.event, "The delayed event");
+  cancelled(effects, id);
+  effects.setTimers.push([id, { generation: place.revision, dueAtMs: place.timeMs + Math.max(0, params.delay ?? 0), event: params.event, to }]);
+}
+
+function cancelled(effects: Effects, id: string): void {
+  const set = effects.setTimers.findIndex(([other]) => other === id);
+  if (set >= 0) effects.setTimers.splice(set, 1);
+  effects.cancelTimers.push(id);
+}
+
+function sent(effects: Effects, params: { to: unknown; event: EventLike; id?: string; delay?: number }, place: Place): void {
+  const to = place.runner.isSelf(params.to) ? place.self : isRef(params.to) ? keyOf(params.to.kind, params.to.id) : undefined;
+  if (to === undefined) {
+    throw new StateError('A sendTo names no durable actor: use ref("kind", id) as its target');
+  }
+  if (params.delay !== undefined) setTimer(effects, params, to, place);
+  else pushMessage(effects, { to, lane: NORMAL_LANE, event: params.event });
+}
+
+function pushMessage(effects: Effects, message: WantedMessage): void {
+  effects.bytes += sizeOf(message.event, "The message");
+  effects.outgoing.push(message);
+}
+
+function emitted(effects: Effects, event: EventLike, place: Place): void {
+  if (event.type === REPLY_EVENT) {
+    effects.reply = { value: event["value"] };
+  } else if (event.type === POOL_EVENT) {
+    const made = event["event"] as PoolEvent;
+    const lane = priorityRank(isPriority(made.priority) ? made.priority : "normal");
+    const full = { source: place.self, id: `${place.self}:${place.revision}:${effects.outgoing.length}`, timeMs: place.timeMs, ...made };
+    pushMessage(effects, { to: `${POOL_PREFIX}${String(event["pool"])}`, lane, event: full });
+  } else {
+    sizeOf(event, "The emitted event");
+    effects.emitted.push(event);
+  }
+}
+
+function started(effects: Effects, params: { actorRef?: { id: string }; src: unknown; input: unknown }, place: Place): void {
+  if (params.actorRef === undefined || typeof params.src !== "string") {
+    throw new StateError(`An invoked actor is not known: name a promise actor in setup({ actors })`);
+  }
+  effects.bytes += sizeOf(params.input, `The input of "${params.src}"`);
+  const id = params.actorRef.id;
+  effects.start.push([id, { startedBy: place.revision, src: params.src, input: params.input, startedAtMs: place.timeMs }]);
+}
+
+function stopped(effects: Effects, child: { id?: string } | undefined): void {
+  if (child?.id === undefined) return;
+  const set = effects.start.findIndex(([other]) => other === child.id);
+  if (set >= 0) effects.start.splice(set, 1);
+  effects.stop.push(child.id);
+}
+
+/** Two lists of effects as bytes, for the check that a machine is deterministic. */
+export const effectsFingerprint = (effects: Effects): Buffer =>
+  encode([effects.reply ?? null, effects.outgoing, effects.setTimers, effects.cancelTimers, effects.start, effects.stop, effects.emitted, effects.custom.map((a) => a.type)]);

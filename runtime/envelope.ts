@@ -1,0 +1,82 @@
+/**
+ * The one encoding of an input: as it crosses the wire, stands in the journal and in the history. Invariant: the bytes
+ * that a node journals are the bytes that it received; only the time is added beside them.
+ */
+import { decode, encode, sizeOf } from "./codec.ts";
+import { CorruptRecordError, errorFromWire, PayloadError, type TroupeError } from "./errors.ts";
+import { MAX_MESSAGE_BYTES } from "./limits.ts";
+
+const WIRE_VERSION = 1;
+
+/** What an input is. Only {@link Tag.Tell} and {@link Tag.Ask} may come from outside. */
+export const Tag = { Tell: 0, Ask: 1, TimerFired: 2, InvocationSettled: 3 } as const;
+export type Tag = (typeof Tag)[keyof typeof Tag];
+
+export interface EventLike {
+  readonly type: string;
+  readonly [key: string]: unknown;
+}
+
+export interface Input {
+  readonly tag: Tag;
+  /** `kind/id` of an actor, a client's session, a timer's id or a child's id. */
+  readonly sender: string;
+  /** The sender's number of this message; a timer's generation; the revision that started an invocation. */
+  readonly seq: number;
+  /** The sender has settled all its numbers below this one. */
+  readonly low: number;
+  /** How long the message may wait to be started, in ms from its arrival; 0: for ever. */
+  readonly ttlMs: number;
+  /** Lane, 0 critical to 3 low. */
+  readonly lane: number;
+  readonly event: EventLike;
+}
+
+/**
+ * @throws {PayloadError} The event is not plain data with a `type`, or too large.
+ */
+export function encodeInput(input: Input): Buffer {
+  const size = sizeOf(input.event, "The event");
+  if (typeof input.event.type !== "string" || input.event.type === "") {
+    throw new PayloadError('The event has no "type": send an object such as { type: "start" }');
+  }
+  if (size > MAX_MESSAGE_BYTES) {
+    throw new PayloadError(`The event "${input.event.type}" takes about ${size} bytes, more than ${MAX_MESSAGE_BYTES}: store the data elsewhere and send its name`);
+  }
+  return encode([WIRE_VERSION, input.tag, input.sender, input.seq, input.low, input.ttlMs, input.lane, input.event]);
+}
+
+/**
+ * @throws {CorruptRecordError} Not an input of this version.
+ */
+export function decodeInput(bytes: Uint8Array): Input {
+  const fields = decode(bytes);
+  if (!Array.isArray(fields) || fields[0] !== WIRE_VERSION || fields.length !== 8) {
+    throw new CorruptRecordError("The message is not an input of this version: use this package's client");
+  }
+  const [, tag, sender, seq, low, ttlMs, lane, event] = fields as [number, Tag, string, number, number, number, number, EventLike];
+  const numbers = isCount(seq) && isCount(low) && isCount(ttlMs) && isCount(lane) && lane <= 3 && isCount(tag) && tag <= 3;
+  if (!numbers || typeof sender !== "string" || typeof event !== "object" || event === null || typeof event.type !== "string") {
+    throw new CorruptRecordError("The message's fields have the wrong types: use this package's client");
+  }
+  return { tag, sender, seq, low, ttlMs, lane, event };
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** An answer: a value, or an error that the caller rethrows as its class. */
+export const encodeValue = (value: unknown): Buffer => encode([0, value]);
+export const encodeError = (error: TroupeError): Buffer => encode([1, error.code, error.message]);
+
+/** The answer to a message that needs none but its commit. */
+export const ACCEPTED = encode([0, null]);
+
+/**
+ * @throws The error that the answer carries, or {@link CorruptRecordError}.
+ */
+export function decodeAnswer(bytes: Uint8Array): unknown {
+  const fields = decode(bytes);
+  if (Array.isArray(fields) && fields[0] === 0) return fields[1];
+  if (Array.isArray(fields) && fields[0] === 1) throw errorFromWire(String(fields[1]), String(fields[2]));
+  throw new CorruptRecordError("The answer is not one of this version: are nodes and clients of the same release?");
+}

@@ -1,0 +1,217 @@
+/**
+ * One life of a node: lease, journal, engine and shards, from join to leave, seal or loss. Invariant: an incarnation never
+ * comes back; what it had not committed when it ended never happened.
+ */
+import type { Logger } from "pino";
+import type { Names } from "../nats-config/subjects.ts";
+import type { Clock, TimerHandle } from "./clock.ts";
+import { decode } from "./codec.ts";
+import { Engine, type Query } from "./engine.ts";
+import { encodeError } from "./envelope.ts";
+import { PayloadError, TroupeError } from "./errors.ts";
+import { sealJournal, Journal } from "./journal.ts";
+import { type MemberFacts, memberKey, Membership } from "./membership.ts";
+import { Ownership } from "./ownership.ts";
+import { passivateIdle } from "./passivation.ts";
+import type { Broker, InboundMessage, StoredMessage, Subscription } from "./port.ts";
+import type { RunnableKind } from "./runnable.ts";
+import { ShardTable } from "./shard-table.ts";
+
+/** How often dirty actors are stored and idle ones passivated, in ms. */
+const SWEEP_EVERY_MS = 500;
+
+export interface IncarnationOptions {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly names: Names;
+  readonly log: Logger;
+  readonly shards: number;
+  readonly facts: MemberFacts;
+  readonly kinds: ReadonlyMap<string, RunnableKind>;
+  readonly verifyDeterminism: boolean;
+  readonly sendRemote: (kind: string, id: string, body: Uint8Array) => Promise<Uint8Array>;
+  readonly onShards: (gained: readonly number[], lost: readonly number[]) => void;
+  readonly onFailed: (error: unknown) => void;
+}
+
+export class Incarnation {
+  readonly engine: Engine;
+  readonly membership: Membership;
+  readonly #o: IncarnationOptions;
+  readonly #me: string;
+  readonly #ownership: Ownership;
+  readonly #table: ShardTable;
+  readonly #closed = new AbortController();
+  readonly #subscriptions = new Map<number, Subscription[]>();
+  readonly #wakes: Subscription[] = [];
+  #sweepTimer: TimerHandle | undefined;
+  #failed = false;
+
+  constructor(options: IncarnationOptions) {
+    const { broker, clock, names, facts, shards, log } = options;
+    this.#o = options;
+    this.#me = memberKey(facts);
+    const fail = (error: unknown) => this.#fail(error);
+    const journal = new Journal({ broker, clock, stream: names.stream.journal, subject: names.journal(facts.name, facts.incarnation), closed: this.#closed.signal });
+    this.#table = new ShardTable(broker, names);
+    this.membership = new Membership({ broker, clock, names, facts, onChange: () => void this.#ownership.reconcile(), onLost: fail });
+    this.engine = new Engine({
+      ...options,
+      node: facts.name,
+      journal,
+      closed: this.#closed.signal,
+      mayAct: () => this.membership.isGood,
+      onFailed: fail,
+    });
+    this.#ownership = new Ownership({
+      broker, clock, names, log, shards,
+      me: this.#me,
+      membership: this.membership,
+      table: this.#table,
+      engine: this.engine,
+      open: (gained) => this.#open(gained),
+      close: (lost) => this.#close(lost),
+      onShards: options.onShards,
+      onFailed: fail,
+    });
+  }
+
+  /** Joins and takes its share. `evictFormer`: seal what an earlier process of the same name left. */
+  async start(evictFormer: boolean): Promise<void> {
+    await this.membership.look();
+    if (evictFormer) await this.#evictFormer();
+    await this.membership.join();
+    await this.#table.open(this.#o.shards, () => void this.#ownership.reconcile());
+    await this.#ownership.start();
+    this.#scheduleSweep();
+  }
+
+  /** Gives everything away and leaves. */
+  async drain(): Promise<void> {
+    await this.#ownership.stop(true);
+    await this.membership.leave();
+    this.abandon();
+  }
+
+  /** Ends at once: subscriptions, timers, invocations. What is not committed is void. */
+  abandon(): void {
+    this.#closed.abort();
+    this.#o.clock.clearTimeout(this.#sweepTimer);
+    this.membership.stop();
+    this.#table.close();
+    void this.#ownership.stop(false);
+    this.#close([...this.#subscriptions.keys()]);
+    for (const wake of this.#wakes) wake.unsubscribe();
+    for (const activation of [...this.engine.activations.values()]) this.engine.drop(activation);
+    this.engine.owned.clear();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failed || this.#closed.signal.aborted) return;
+    this.#failed = true;
+    this.#o.onFailed(error);
+  }
+
+  async #evictFormer(): Promise<void> {
+    const { broker, names, facts, log } = this.#o;
+    for (const [key, member] of [...this.membership.members]) {
+      if (member.name !== facts.name) continue;
+      await sealJournal(broker, names.stream.journal, names.journal(member.name, member.incarnation), this.#me);
+      await this.membership.evict(key);
+      log.info({ former: key }, "Sealed the former incarnation of this node's name");
+    }
+  }
+
+  async #open(shards: readonly number[]): Promise<void> {
+    const { broker, names } = this.#o;
+    for (const shard of shards) {
+      this.#subscriptions.set(shard, [
+        broker.subscribe(names.actOfShard(shard), (message) => this.#onMessage(message)),
+        broker.subscribe(names.queryOfShard(shard), (message) => this.#onQuery(message)),
+        broker.subscribe(names.controlOfShard(shard), (message) => this.#onControl(message)),
+      ]);
+    }
+    const subjects = shards.map((shard) => names.wakeOfShard(shard));
+    this.#wakes.push(await broker.follow(names.stream.wake, { subjects, from: "all" }, (message) => this.#onWake(message)));
+  }
+
+  #close(shards: readonly number[]): void {
+    for (const shard of shards) {
+      for (const subscription of this.#subscriptions.get(shard) ?? []) subscription.unsubscribe();
+      this.#subscriptions.delete(shard);
+    }
+  }
+
+  #onMessage(message: InboundMessage): void {
+    const { kind, id, respond } = this.#route(message);
+    // The connection's buffer is only lent, and the body lives on in the round and the history.
+    this.engine.receive(kind, id, Buffer.from(message.data), respond);
+  }
+
+  #onQuery(message: InboundMessage): void {
+    const { kind, id, respond } = this.#route(message);
+    if (!this.membership.isGood) return; // may be stale: somebody else may own the shard
+    try {
+      this.engine.query(kind, id, queryIn(message.data), respond);
+    } catch (error) {
+      if (!(error instanceof TroupeError)) throw error;
+      respond(encodeError(error));
+    }
+  }
+
+  #onControl(message: InboundMessage): void {
+    const { kind, id } = this.#route(message);
+    this.engine.abort(kind, id);
+    this.#onMessage(message);
+  }
+
+  #onWake(message: StoredMessage): void {
+    const { kind, id } = partsOf(message.subject);
+    try {
+      this.engine.activate(kind, id);
+    } catch (error) {
+      if (!(error instanceof TroupeError)) throw error;
+      if (!error.retryable) this.#o.log.error({ err: error, kind, id }, "Actor cannot be woken for its timer");
+      return; // stays in the stream for the next owner
+    }
+    this.#o.broker.remove(this.#o.names.stream.wake, message.seq).catch((error: unknown) => {
+      this.#o.log.warn({ err: error, kind, id }, "Wake-up not removed: it will come again and find nothing to do");
+    });
+  }
+
+  #route(message: InboundMessage): { kind: string; id: string; respond: (answer: Uint8Array) => void } {
+    const { reply } = message;
+    const { broker } = this.#o;
+    const respond = reply === undefined ? () => undefined : (answer: Uint8Array) => void broker.publish(reply, answer);
+    return { ...partsOf(message.subject), respond };
+  }
+
+  #scheduleSweep(): void {
+    this.#sweepTimer = this.#o.clock.setTimeout(() => {
+      if (this.#closed.signal.aborted) return;
+      if (this.membership.isGood) {
+        this.engine.saver.sweep();
+        passivateIdle(this.engine);
+      } else this.engine.fence();
+      this.#scheduleSweep();
+    }, SWEEP_EVERY_MS);
+  }
+}
+
+/** Subjects to actors are `<ns>.<lane>.<shard>.<kind>.<id>`: neither part holds a dot. */
+function partsOf(subject: string): { kind: string; id: string } {
+  const end = subject.lastIndexOf(".");
+  return { kind: subject.slice(subject.lastIndexOf(".", end - 1) + 1, end), id: subject.slice(end + 1) };
+}
+
+/** @throws {PayloadError} Not a query. */
+function queryIn(data: Uint8Array): Query {
+  if (data.length === 0) return {};
+  const query = decode(data) as Query | null;
+  const { watch, save } = query ?? {};
+  const isValid = (watch === undefined || (typeof watch === "string" && INBOX.test(watch))) && (save === undefined || save === true);
+  if (!isValid) throw new PayloadError("The query is malformed: send nothing, { watch: <inbox> } or { save: true }");
+  return { ...(watch !== undefined && { watch }), ...(save !== undefined && { save }) };
+}
+
+const INBOX = /^_INBOX\.[\w.-]{1,200}$/;

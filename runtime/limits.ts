@@ -1,0 +1,86 @@
+/**
+ * Every bound of the runtime: name, unit, reason, and what happens at it. Invariant: a round with its framing fits the
+ * server's largest message; a largest event fits a round.
+ */
+
+/** Inputs in one round at most. Further ones wait in their mailboxes for the next round. */
+export const ROUND_MAX_INPUTS = 1_024;
+/** Bytes of inputs in one round at most: well under the server's 1 MiB message. Further ones wait. */
+export const ROUND_MAX_BYTES = 512 * 1_024;
+/** Largest encoded message to an actor, in bytes. Larger ones are refused at the sender and at the node. */
+export const MAX_MESSAGE_BYTES = 256 * 1_024;
+/** Largest encoded state of one actor, in bytes, with its timers, outbox and kept replies: it must fit one snapshot message. The input that exceeds it is refused. */
+export const MAX_STATE_BYTES = 512 * 1_024;
+/** Deepest nesting of a payload or context. Deeper ones (and cycles) are refused. */
+export const MAX_DEPTH = 64;
+/** Messages waiting in one mailbox at most. At it: busy, try again. */
+export const MAILBOX_LIMIT = 4_096;
+/** Bytes waiting in all mailboxes of a node at most. At it: busy, try again. */
+export const NODE_QUEUE_BYTES = 64 * 1_024 * 1_024;
+/** A waiting message is served as if one lane higher for each such span it has waited, in ms: nothing waits for ever. */
+export const LANE_AGEING_MS = 1_000;
+
+/** An append unanswered for this long is looked up in the journal, in ms. */
+export const APPEND_TIMEOUT_MS = 2_000;
+/** Calls that one client has in flight at most; further ones are refused with busy. */
+export const CLIENT_MAX_IN_FLIGHT = 10_000;
+/** Deadline of a call that names none, in ms. */
+export const DEFAULT_DEADLINE_MS = 10_000;
+/** Longest deadline, in ms: a receiver remembers replies no longer than this. */
+export const MAX_DEADLINE_MS = 120_000;
+/** How long one attempt of a call waits before the same id is sent again, in ms. */
+export const ATTEMPT_TIMEOUT_MS = 1_000;
+/** First pause before a repeated attempt, in ms; doubles up to {@link RETRY_MAX_MS}, with jitter. */
+export const RETRY_MIN_MS = 10;
+export const RETRY_MAX_MS = 1_000;
+
+/** Senders that one actor remembers for duplicate detection. At it the longest silent is forgotten, if silent for {@link SENDER_HORIZON_MS}; else busy. */
+export const MAX_SENDERS = 4_096;
+/** A sender silent for this long has no message under way, in ms of input time: beyond the longest deadline. */
+export const SENDER_HORIZON_MS = 2 * MAX_DEADLINE_MS;
+/** Replies kept per sender that it has not yet settled. At it: busy. */
+export const MAX_UNSETTLED = 4_096;
+
+/** Bytes of replies kept for unsettled calls of one actor. At it: busy. */
+export const MAX_UNSETTLED_BYTES = 128 * 1_024;
+
+/** Messages in one actor's outbox at most. The input that exceeds it is refused as poison. */
+export const MAX_OUTBOX = 10_000;
+/** Pending timers of one actor at most. The input that exceeds it is refused as poison. */
+export const MAX_TIMERS = 1_024;
+/** Running invocations of one actor at most. The input that exceeds it is refused as poison. */
+export const MAX_INVOCATIONS = 256;
+/** A promise actor runs at most this long unless its kind says otherwise, in ms. */
+export const DEFAULT_INVOCATION_DEADLINE_MS = 300_000;
+
+/** Inputs after which a dirty actor is snapshotted: bounds its replay and its memory of inputs. */
+export const DEFAULT_SNAPSHOT_EVERY = 2_000;
+/** Age at which a dirty actor is snapshotted, in ms: bounds how far a recovery reads back. */
+export const SNAPSHOT_AFTER_MS = 5_000;
+/** Snapshots under way at most; further ones wait for the next sweep. */
+export const MAX_SNAPSHOTS_IN_FLIGHT = 256;
+/** Pause between checkpoints, in ms. */
+export const CHECKPOINT_EVERY_MS = 2_000;
+/** Bytes of inputs an actor collects for its history before it is snapshotted early. */
+export const HISTORY_CHUNK_BYTES = 128 * 1_024;
+/** Days that inputs stay in the history unless the kind says otherwise. */
+export const DEFAULT_HISTORY_DAYS = 30;
+/** Idle time after which an actor leaves memory unless its kind says otherwise, in ms. */
+export const DEFAULT_PASSIVATE_AFTER_MS = 60_000;
+/** Activations in memory at most. At it idle ones leave early; with none idle, new ones are refused with busy. */
+export const MAX_ACTIVATIONS = 50_000;
+/** Watchers of one actor at most. At it: busy. */
+export const MAX_WATCHERS = 256;
+/** A watcher that did not renew for this long is dropped, in ms. It renews at a third of it. */
+export const WATCH_TTL_MS = 6_000;
+
+/** How long a silent node keeps its shards, in seconds: whole ones, as the server's TTL wants. Renewed at a fifth of it. */
+export const LEASE_TTL_S = 2;
+export const LEASE_RENEW_MS = (LEASE_TTL_S * 1_000) / 5;
+/** A node stops acting when its lease was not renewed for this long by its own monotonic clock, in ms: before others start. */
+export const LEASE_SELF_FENCE_MS = LEASE_TTL_S * 1_000 - LEASE_RENEW_MS;
+
+/** Journal messages read a page in recovery: bounds its memory. */
+export const RECOVERY_PAGE = 256;
+/** Actors named in one answer of a listing. */
+export const LIST_LIMIT = 10_000;

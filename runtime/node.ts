@@ -1,0 +1,228 @@
+/**
+ * A node: joins the cluster, serves its share, leaves in good order. Invariant: a sealed or lost incarnation is abandoned
+ * whole and followed by a new one; the process never carries uncommitted state across.
+ */
+import { hostname } from "node:os";
+import pino, { type Logger } from "pino";
+import { applyStreams } from "../nats-config/apply.ts";
+import { streamSpecs } from "../nats-config/streams.ts";
+import { makeNames, type Names } from "../nats-config/subjects.ts";
+import { type Address, shardOf } from "./address.ts";
+import type { Client, Node, NodeInfo } from "./api.ts";
+import { clientOn } from "./client.ts";
+import { type Clock, systemClock, type TimerHandle } from "./clock.ts";
+import { ensureClusterFacts } from "./cluster-facts.ts";
+import { decode } from "./codec.ts";
+import type { ActorKind } from "./define-actor.ts";
+import { encodeError, encodeValue } from "./envelope.ts";
+import { AddressError, DefinitionError, PayloadError, TroupeError } from "./errors.ts";
+import { Incarnation } from "./incarnation.ts";
+import { ATTEMPT_TIMEOUT_MS, LIST_LIMIT, RETRY_MAX_MS } from "./limits.ts";
+import type { Broker, InboundMessage } from "./port.ts";
+import { connectBroker } from "./port-nats.ts";
+import { type RunnableKind, runnable } from "./runnable.ts";
+
+export interface NodeOptions {
+  /** Unique in the cluster; one subject token. A restarted process of the same name replaces the former at once. */
+  readonly name: string;
+  readonly servers: string | readonly string[];
+  readonly kinds: readonly ActorKind[];
+  readonly namespace?: string;
+  readonly deviceRoot?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Copies of each stream, for a cluster of servers. Default 1. */
+  readonly replicas?: number;
+  readonly log?: Logger;
+  readonly clock?: Clock;
+  /** How long to wait for a NATS server, in ms. Default 10,000. */
+  readonly waitMs?: number;
+  /** Run every transition twice and compare: for tests. */
+  readonly verifyDeterminism?: boolean;
+}
+
+/** Version of this package, as nodes tell it. */
+export const VERSION = "0.1.0";
+const NODE_NAME = /^[A-Za-z0-9_-]{1,64}$/;
+
+/**
+ * Starts a node; resolves when it serves its share of the shards.
+ * @throws {BrokerUnavailableError} No NATS server within `waitMs`. @throws {AddressError} The name is not valid.
+ * @throws {DefinitionError} A kind is given twice.
+ */
+export async function startNode(options: NodeOptions): Promise<Node> {
+  if (!NODE_NAME.test(options.name)) throw new AddressError(`The node name ${JSON.stringify(options.name)} is not valid: use 1 to 64 of A-Z a-z 0-9 _ -`);
+  const clock = options.clock ?? systemClock;
+  const broker = await connectBroker({ servers: options.servers, name: `troupe-${options.name}`, clock, waitMs: options.waitMs ?? 10_000 });
+  try {
+    const names = makeNames(options);
+    await applyStreams(broker.connection, streamSpecs(names, { replicas: options.replicas ?? 1 }));
+    const { shards } = await ensureClusterFacts(broker, names);
+    const node = new TroupeNode(options, broker, names, shards, clock);
+    await node.start();
+    return node;
+  } catch (error) {
+    await broker.close();
+    throw error;
+  }
+}
+
+class TroupeNode implements Node {
+  readonly name: string;
+  readonly client: Client;
+  readonly #options: NodeOptions;
+  readonly #broker: Broker;
+  readonly #names: Names;
+  readonly #shards: number;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #kinds: ReadonlyMap<string, RunnableKind>;
+  readonly #startedAtMs: number;
+  readonly #listeners: ((gained: readonly number[], lost: readonly number[]) => void)[] = [];
+  #current!: Incarnation;
+  #id = "";
+  #stopping: Promise<void> | undefined;
+  #restart: TimerHandle | undefined;
+
+  constructor(options: NodeOptions, broker: Broker, names: Names, shards: number, clock: Clock) {
+    this.name = options.name;
+    this.#options = options;
+    this.#broker = broker;
+    this.#names = names;
+    this.#shards = shards;
+    this.#clock = clock;
+    this.#log = (options.log ?? pino({ level: "warn" })).child({ node: options.name });
+    this.#kinds = kindMap(options.kinds);
+    this.#startedAtMs = clock.now();
+    this.client = clientOn(broker, names, shards, clock);
+  }
+
+  get incarnation(): string {
+    return this.#id;
+  }
+
+  async start(): Promise<void> {
+    this.#broker.subscribe(this.#names.node(this.name), (message) => this.#answer(message));
+    await this.#begin(true);
+  }
+
+  ownedShards(): readonly number[] {
+    return [...this.#current.engine.owned].sort((a, b) => a - b);
+  }
+
+  owns({ kind, id }: Address): boolean {
+    return this.#current.engine.owned.has(shardOf(kind, id, this.#shards));
+  }
+
+  onShards(listener: (gained: readonly number[], lost: readonly number[]) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  info(): NodeInfo {
+    const { engine } = this.#current;
+    return {
+      name: this.name,
+      incarnation: this.#id,
+      pid: process.pid,
+      host: hostname(),
+      version: VERSION,
+      kinds: [...this.#kinds.keys()],
+      labels: this.#options.labels ?? {},
+      startedAtMs: this.#startedAtMs,
+      shards: this.ownedShards(),
+      activations: engine.activations.size,
+      queued: engine.queued,
+      rounds: engine.committer.rounds,
+      inputs: engine.committer.inputs,
+      memoryBytes: process.memoryUsage.rss(),
+    };
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#drain();
+    return this.#stopping;
+  }
+
+  async #drain(): Promise<void> {
+    this.#clock.clearTimeout(this.#restart);
+    try {
+      await this.#current.drain();
+      await this.#broker.flush();
+    } catch (error) {
+      // Without NATS there is nothing to give away: the others will seal and take over.
+      this.#log.warn({ err: error }, "Left without releasing the shards");
+      this.#current.abandon();
+    }
+    await this.#broker.close();
+  }
+
+  async #begin(isFirst: boolean): Promise<void> {
+    this.#id = this.#clock.randomId(6);
+    const facts = { name: this.name, incarnation: this.#id, pid: process.pid, host: hostname(), kinds: [...this.#kinds.keys()], labels: this.#options.labels ?? {} };
+    this.#current = new Incarnation({
+      broker: this.#broker,
+      clock: this.#clock,
+      names: this.#names,
+      log: this.#log,
+      shards: this.#shards,
+      facts,
+      kinds: this.#kinds,
+      verifyDeterminism: this.#options.verifyDeterminism ?? false,
+      sendRemote: (kind, id, body) => this.#broker.request(this.#names.act(shardOf(kind, id, this.#shards), kind, id), body, ATTEMPT_TIMEOUT_MS),
+      onShards: (gained, lost) => {
+        for (const listener of this.#listeners) listener(gained, lost);
+      },
+      onFailed: (error) => this.#failed(error),
+    });
+    await this.#current.start(isFirst);
+    this.#log.info({ incarnation: this.#id, shards: this.#current.engine.owned.size }, "Node is up");
+  }
+
+  #failed(error: unknown): void {
+    this.#log.error({ err: error, incarnation: this.#id }, "Incarnation ended: uncommitted work is void, joining anew");
+    const lost = this.ownedShards();
+    this.#current.abandon();
+    for (const listener of this.#listeners) listener([], lost);
+    if (this.#stopping === undefined) this.#retry(0);
+  }
+
+  #retry(delayMs: number): void {
+    this.#restart = this.#clock.setTimeout(() => {
+      if (this.#stopping !== undefined) return;
+      this.#begin(false).catch((error: unknown) => {
+        this.#log.error({ err: error }, "Cannot join: trying again");
+        this.#current.abandon();
+        this.#retry(RETRY_MAX_MS);
+      });
+    }, delayMs);
+  }
+
+  #answer(message: InboundMessage): void {
+    const { reply } = message;
+    if (reply === undefined) return;
+    try {
+      this.#broker.publish(reply, encodeValue(this.#answerTo(decode(message.data))));
+    } catch (error) {
+      if (!(error instanceof TroupeError)) throw error;
+      this.#broker.publish(reply, encodeError(error));
+    }
+  }
+
+  #answerTo(question: unknown): unknown {
+    const { info, list } = (question ?? {}) as { info?: unknown; list?: unknown };
+    if (info === true) return this.info();
+    if (typeof list === "string") {
+      const mine = [...this.#current.engine.activations.values()].filter((a) => a.address.kind === list && a.phase === "live" && a.state.revision > 0);
+      return { node: this.name, ids: mine.slice(0, LIST_LIMIT).map((a) => a.address.id) };
+    }
+    throw new PayloadError('A node answers { info: true } and { list: "<kind>" }');
+  }
+}
+
+function kindMap(kinds: readonly ActorKind[]): Map<string, RunnableKind> {
+  const map = new Map<string, RunnableKind>();
+  for (const kind of kinds) {
+    if (map.has(kind.kind)) throw new DefinitionError(`The kind "${kind.kind}" is given twice: name each once`);
+    map.set(kind.kind, runnable(kind));
+  }
+  return map;
+}

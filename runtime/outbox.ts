@@ -1,0 +1,112 @@
+/**
+ * Delivery of actors' messages. Invariant: per pair of sender and receiver one message is under way, in the order of its
+ * numbers, repeated under the same number until the receiver has committed or finally refused it. Pools take theirs alike.
+ */
+import type { Logger } from "pino";
+import type { Activation } from "./activation.ts";
+import type { Outgoing } from "./actor-state.ts";
+import { addressOf } from "./address.ts";
+import type { Clock } from "./clock.ts";
+import { POOL_PREFIX } from "./effects.ts";
+import { ACCEPTED, decodeAnswer, encodeInput, Tag } from "./envelope.ts";
+import { TroupeError } from "./errors.ts";
+import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
+
+export interface OutboxDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Resolves with the receiver's answer. @throws A retryable error when there is none. */
+  readonly deliver: (kind: string, id: string, body: Uint8Array, onAnswer: (answer: Uint8Array | TroupeError) => void) => void;
+  readonly publish: (pool: string, sender: Activation, message: Outgoing) => Promise<void>;
+  readonly onSettled: (activation: Activation) => void;
+  readonly onRefused: (activation: Activation, message: Outgoing, error: TroupeError) => void;
+}
+
+interface Pair {
+  readonly activation: Activation;
+  readonly to: string;
+  queue: Outgoing[];
+  pauseMs: number;
+}
+
+export class Outbox {
+  readonly #deps: OutboxDeps;
+  readonly #pairs = new Map<string, Pair>();
+
+  constructor(deps: OutboxDeps) {
+    this.#deps = deps;
+  }
+
+  /** Sends what is committed and not yet under way. */
+  pump(activation: Activation): void {
+    if (activation.sentSeq >= activation.releasableSeq) return;
+    for (const message of activation.state.outbox.values()) {
+      if (message.seq <= activation.sentSeq) continue;
+      if (message.seq > activation.releasableSeq) break;
+      this.#enqueue(activation, message);
+    }
+    activation.sentSeq = activation.releasableSeq;
+  }
+
+  #enqueue(activation: Activation, message: Outgoing): void {
+    const key = `${activation.key}>${message.to}`;
+    const pair = this.#pairs.get(key);
+    if (pair?.activation === activation) {
+      pair.queue.push(message);
+      return;
+    }
+    const started: Pair = { activation, to: message.to, queue: [message], pauseMs: RETRY_MIN_MS };
+    this.#pairs.set(key, started);
+    this.#sendHead(key, started);
+  }
+
+  #sendHead(key: string, pair: Pair): void {
+    const message = pair.queue[0];
+    if (message === undefined || pair.activation.phase === "gone") {
+      if (this.#pairs.get(key) === pair) this.#pairs.delete(key);
+      return;
+    }
+    const done = (answer: Uint8Array | TroupeError) => this.#onAnswer(key, pair, message, answer);
+    if (pair.to.startsWith(POOL_PREFIX)) {
+      this.#deps.publish(pair.to.slice(POOL_PREFIX.length), pair.activation, message).then(() => done(ACCEPTED), (error: unknown) => done(asTroupeError(error)));
+      return;
+    }
+    const { kind, id } = addressOf(pair.to);
+    const { seq, lane, event } = message;
+    const body = encodeInput({ tag: Tag.Tell, sender: pair.activation.key, seq, low: seq, ttlMs: 0, lane, event });
+    this.#deps.deliver(kind, id, body, done);
+  }
+
+  #onAnswer(key: string, pair: Pair, message: Outgoing, answer: Uint8Array | TroupeError): void {
+    const error = answer instanceof TroupeError ? answer : errorIn(answer);
+    if (error?.retryable === true) {
+      const pause = pair.pauseMs * (0.5 + this.#deps.clock.random());
+      pair.pauseMs = Math.min(2 * pair.pauseMs, RETRY_MAX_MS);
+      this.#deps.clock.setTimeout(() => this.#sendHead(key, pair), pause);
+      return;
+    }
+    pair.pauseMs = RETRY_MIN_MS;
+    pair.queue.shift();
+    const { state } = pair.activation;
+    if (state.outbox.delete(message.seq)) state.extraBytes -= message.bytes;
+    // A poison message is in the receiver's dead letters already.
+    if (error !== undefined && error.code !== "POISON_MESSAGE") this.#deps.onRefused(pair.activation, message, error);
+    this.#deps.onSettled(pair.activation);
+    this.#sendHead(key, pair);
+  }
+}
+
+function errorIn(answer: Uint8Array): TroupeError | undefined {
+  if (answer === ACCEPTED) return undefined;
+  try {
+    decodeAnswer(answer);
+    return undefined;
+  } catch (error) {
+    return asTroupeError(error);
+  }
+}
+
+function asTroupeError(error: unknown): TroupeError {
+  if (error instanceof TroupeError) return error;
+  throw error; // a defect: never taken for a refusal
+}

@@ -1,0 +1,252 @@
+/**
+ * Taking, keeping and giving away shards. Invariant: a shard is served only between a won compare-and-set of its record and
+ * its release or the seal of this node's journal; a dead owner's journal is sealed before its shards are taken.
+ */
+import type { Logger } from "pino";
+import type { Names } from "../nats-config/subjects.ts";
+import { addressOf, shardOf } from "./address.ts";
+import type { Clock, TimerHandle } from "./clock.ts";
+import type { Engine } from "./engine.ts";
+import { RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
+import { sealJournal } from "./journal.ts";
+import { CHECKPOINT_EVERY_MS } from "./limits.ts";
+import type { Membership } from "./membership.ts";
+import { placeShard } from "./placement.ts";
+import type { Broker } from "./port.ts";
+import { recoverShards } from "./recovery.ts";
+import type { ShardRecord, ShardTable } from "./shard-table.ts";
+
+/** How often ownership is looked at without an event, in ms: a safety net, not the way. */
+const RECONCILE_EVERY_MS = 500;
+
+export interface OwnershipOptions {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly names: Names;
+  readonly log: Logger;
+  readonly shards: number;
+  readonly me: string;
+  readonly membership: Membership;
+  readonly table: ShardTable;
+  readonly engine: Engine;
+  /** Begins and ends delivery for shards. */
+  readonly open: (shards: readonly number[]) => Promise<void>;
+  readonly close: (shards: readonly number[]) => void;
+  readonly onShards: (gained: readonly number[], lost: readonly number[]) => void;
+  readonly onFailed: (error: unknown) => void;
+}
+
+export class Ownership {
+  readonly #o: OwnershipOptions;
+  /** Shards whose older journals are not yet covered: until a checkpoint passes the seal. */
+  readonly #sealedAt = new Map<number, number>();
+  #running: Promise<void> | undefined;
+  #again = false;
+  #stopped = false;
+  #timer: TimerHandle | undefined;
+  #checkpointTimer: TimerHandle | undefined;
+  #purgedBelow = 0;
+
+  constructor(options: OwnershipOptions) {
+    this.#o = options;
+  }
+
+  async start(): Promise<void> {
+    await this.reconcile();
+    this.#scheduleCheckpoint();
+  }
+
+  /** Compares what is owned with what should be, and acts. Calls during a run cause one more run. */
+  reconcile(): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    this.#again = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      this.#o.clock.clearTimeout(this.#timer);
+      if (!this.#stopped) this.#timer = this.#o.clock.setTimeout(() => void this.reconcile(), RECONCILE_EVERY_MS);
+    });
+    return this.#running;
+  }
+
+  /** Stops taking shards. With `release`, gives all away in good order: nothing is left to replay. */
+  async stop(release: boolean): Promise<void> {
+    this.#stopped = true;
+    this.#o.clock.clearTimeout(this.#timer);
+    this.#o.clock.clearTimeout(this.#checkpointTimer);
+    await this.#running;
+    if (release) await this.#release([...this.#o.engine.owned]);
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again && !this.#stopped) {
+      this.#again = false;
+      try {
+        await this.#step();
+      } catch (error) {
+        if (error instanceof SealedError || !(error instanceof TroupeError && (error.retryable || error instanceof RevisionConflictError))) {
+          this.#o.onFailed(error);
+          return;
+        }
+        this.#o.log.warn({ err: error }, "Shard ownership is not settled yet: trying again");
+      }
+    }
+  }
+
+  async #step(): Promise<void> {
+    const { membership, me, table, shards, engine } = this.#o;
+    const live = [...membership.members.keys()];
+    for (const shard of engine.owned) {
+      const owner = table.entries.get(shard)?.record.owner;
+      if (owner !== me) throw new SealedError(`Shard ${shard} was taken by "${String(owner)}": this incarnation is over`);
+    }
+    const take: number[] = [];
+    const give: number[] = [];
+    for (let shard = 0; shard < shards; shard++) {
+      const owner = table.entries.get(shard)?.record.owner ?? null;
+      const wanted = placeShard(shard, live);
+      if (owner === me) {
+        if (!engine.owned.has(shard)) take.push(shard); // won earlier, recovery failed: again
+        else if (wanted !== me) give.push(shard);
+      } else if (wanted === me && (owner === null || !membership.members.has(owner))) take.push(shard);
+    }
+    if (take.length > 0) await this.#take(take);
+    if (give.length > 0) await this.#release(give);
+  }
+
+  async #take(shards: readonly number[]): Promise<void> {
+    const { me, broker, names, engine, log, clock } = this.#o;
+    const startedAt = clock.monotonic();
+    const journals = new Set(shards.flatMap((shard) => this.#foreignJournals(shard)));
+    for (const journal of journals) await sealJournal(broker, names.stream.journal, journal, me);
+    const won = (await Promise.all(shards.map((shard) => this.#claim(shard)))).filter((shard) => shard !== undefined);
+    if (won.length === 0) return;
+    const targets = won.map((shard) => ({ shard, checkpoint: this.#record(shard).checkpoint, journals: this.#foreignJournals(shard) }));
+    for (const activation of [...engine.activations.values()]) if (won.includes(activation.shard)) engine.drop(activation); // of a failed attempt
+    const sealedAt = await recoverShards(engine, targets);
+    for (const shard of won) {
+      this.#sealedAt.set(shard, sealedAt);
+      engine.owned.add(shard);
+      for (const key of this.#record(shard).busy) engine.unwoken.add(key);
+    }
+    const rebuilt = [...engine.activations.values()].filter((activation) => activation.phase === "loading" && won.includes(activation.shard) && activation.state !== undefined);
+    for (const activation of rebuilt) {
+      engine.enliven(activation);
+      if (activation.uncovered.length > 0) engine.saver.onInput(activation, true);
+    }
+    await this.#o.open(won);
+    for (const shard of won) this.#wake(this.#record(shard).busy);
+    log.info({ shards: won.length, actors: rebuilt.length, sealed: [...journals], ms: Math.round(clock.monotonic() - startedAt) }, "Took over shards");
+    this.#o.onShards(won, []);
+  }
+
+  /** Compare-and-set of the record; undefined if another node was first. */
+  async #claim(shard: number): Promise<number | undefined> {
+    const { table, me, engine } = this.#o;
+    const old = table.entries.get(shard)?.record;
+    if (old?.owner === me) return shard;
+    const mine = engine.options.journal.subject;
+    const journals = [...(old?.journals ?? []).filter((journal) => journal !== mine), mine];
+    const record: ShardRecord = { owner: me, epoch: (old?.epoch ?? 0) + 1, checkpoint: old?.checkpoint ?? 0, journals, busy: old?.busy ?? [] };
+    try {
+      await table.write(shard, record);
+      return shard;
+    } catch (error) {
+      if (!(error instanceof TroupeError)) throw error;
+      await table.refresh(shard); // conflict or no answer: the record tells who has it
+      return table.entries.get(shard)?.record.owner === me ? shard : undefined;
+    }
+  }
+
+  #record(shard: number): ShardRecord {
+    return (this.#o.table.entries.get(shard) as { record: ShardRecord }).record;
+  }
+
+  #foreignJournals(shard: number): string[] {
+    const record = this.#o.table.entries.get(shard)?.record;
+    return (record?.journals ?? []).filter((journal) => journal !== this.#o.engine.options.journal.subject);
+  }
+
+  #wake(keys: readonly string[]): void {
+    for (const key of keys) {
+      const { kind, id } = addressOf(key);
+      try {
+        this.#o.engine.activate(kind, id);
+      } catch (error) {
+        if (!(error instanceof TroupeError)) throw error;
+        this.#o.log.error({ err: error, actor: key }, "Actor cannot be woken: it stays named in the checkpoint");
+      }
+    }
+  }
+
+  /** Ends delivery, commits, stores, and frees the records: the next owner has nothing to replay. */
+  async #release(shards: readonly number[]): Promise<void> {
+    if (shards.length === 0) return;
+    const { engine, log } = this.#o;
+    const leaving = new Set(shards);
+    this.#o.close(shards);
+    for (const shard of shards) engine.owned.delete(shard);
+    const activations = () => [...engine.activations.values()].filter((activation) => leaving.has(activation.shard));
+    await engine.settle((activation) => leaving.has(activation.shard));
+    await engine.saver.saveAll((activation) => leaving.has(activation.shard));
+    const checkpoints = engine.saver.checkpoints(engine.committer.committedSeq);
+    const busy = (shard: number) => [...new Set([...(checkpoints.get(shard)?.busy ?? []), ...this.#unwoken(shard)])];
+    const records = shards.map((shard) => ({ shard, record: this.#freed(shard, busy(shard)) }));
+    for (const activation of activations()) engine.drop(activation);
+    await Promise.all(records.map(({ shard, record }) => this.#o.table.write(shard, record)));
+    log.info({ shards: shards.length }, "Released shards");
+    this.#o.onShards([], shards);
+  }
+
+  #freed(shard: number, busy: string[]): ShardRecord {
+    const { epoch, checkpoint } = this.#record(shard);
+    const covered = Math.max(checkpoint, this.#o.engine.committer.committedSeq, this.#sealedAt.get(shard) ?? 0);
+    return { owner: null, epoch, checkpoint: covered, journals: [], busy };
+  }
+
+  #unwoken(shard: number): string[] {
+    return [...this.#o.engine.unwoken].filter((key) => {
+      const { kind, id } = addressOf(key);
+      return shardOf(kind, id, this.#o.shards) === shard;
+    });
+  }
+
+  #scheduleCheckpoint(): void {
+    this.#checkpointTimer = this.#o.clock.setTimeout(() => {
+      this.checkpoint()
+        .catch((error: unknown) => {
+          if (!(error instanceof TroupeError)) return this.#o.onFailed(error);
+          // A conflict means that a shard was taken from us: its new owner has sealed the journal, and the next append tells.
+          this.#o.log.warn({ err: error }, "Checkpoint not written");
+          return undefined;
+        })
+        .finally(() => {
+          if (!this.#stopped) this.#scheduleCheckpoint();
+        });
+    }, CHECKPOINT_EVERY_MS);
+  }
+
+  /** Writes how far each owned shard is covered, and frees the journal behind. */
+  async checkpoint(): Promise<void> {
+    const { engine, table } = this.#o;
+    const mine = engine.options.journal.subject;
+    const committed = engine.committer.committedSeq;
+    const found = engine.saver.checkpoints(committed);
+    let floor = Number.POSITIVE_INFINITY;
+    const writes: Promise<void>[] = [];
+    for (const shard of engine.owned) {
+      const old = this.#record(shard);
+      const sealedAt = this.#sealedAt.get(shard) ?? 0;
+      const { seq, busy } = found.get(shard) ?? { seq: Math.max(committed, sealedAt), busy: [] };
+      const checkpoint = Math.max(old.checkpoint, seq);
+      const journals = checkpoint >= sealedAt ? [mine] : old.journals;
+      const record = { ...old, checkpoint, journals, busy: [...new Set([...busy, ...this.#unwoken(shard)])].sort() };
+      floor = Math.min(floor, checkpoint);
+      if (JSON.stringify(record) !== JSON.stringify(old)) writes.push(table.write(shard, record));
+    }
+    await Promise.all(writes);
+    if (floor === Number.POSITIVE_INFINITY || floor <= this.#purgedBelow) return;
+    // The last record stays: the fence of the next append compares with it.
+    await this.#o.broker.purge(this.#o.names.stream.journal, { subject: mine, belowSeq: Math.min(floor + 1, committed) });
+    this.#purgedBelow = floor;
+  }
+}

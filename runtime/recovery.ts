@@ -1,0 +1,121 @@
+/**
+ * Rebuilding the actors of shards from snapshots and sealed journals. Invariant: every journal is read to its seal, so no
+ * committed input is missed; inputs are applied in journal order, and only those that the snapshot does not cover.
+ */
+import { Activation } from "./activation.ts";
+import { newState } from "./actor-state.ts";
+import { addressOf, shardOf } from "./address.ts";
+import { applyPoison, causeOf, replayInput } from "./apply.ts";
+import type { Clock } from "./clock.ts";
+import { decodeInput } from "./envelope.ts";
+import type { Engine } from "./engine.ts";
+import { CorruptRecordError } from "./errors.ts";
+import { RECOVERY_PAGE } from "./limits.ts";
+import { decodeRecord, type JournalInput } from "./round.ts";
+import { loadState } from "./snapshots.ts";
+
+export interface ShardToRecover {
+  readonly shard: number;
+  readonly checkpoint: number;
+  readonly journals: readonly string[];
+}
+
+interface PlacedInput {
+  readonly seq: number;
+  readonly input: JournalInput;
+}
+
+/** Snapshots loaded at once during a recovery: hides their latency without flooding the server. */
+const LOADS_AT_ONCE = 64;
+
+/**
+ * Rebuilds every actor with inputs after the checkpoints and adopts it into the engine, not yet live.
+ * Resolves with the highest sealed sequence that was read, 0 if there was none.
+ */
+export async function recoverShards(engine: Engine, shards: readonly ShardToRecover[]): Promise<number> {
+  const wanted = new Map(shards.map((shard) => [shard.shard, shard]));
+  const inputs = new Map<string, PlacedInput[]>();
+  let sealedAt = 0;
+  for (const journal of orderedJournals(shards)) {
+    const from = Math.min(...shards.filter((shard) => shard.journals.includes(journal)).map((shard) => shard.checkpoint)) + 1;
+    sealedAt = Math.max(sealedAt, await readJournal(engine, journal, from, wanted, inputs));
+  }
+  const keys = [...inputs.keys()];
+  for (let i = 0; i < keys.length; i += LOADS_AT_ONCE) {
+    await Promise.all(keys.slice(i, i + LOADS_AT_ONCE).map((key) => rebuild(engine, key, inputs.get(key) as PlacedInput[])));
+  }
+  return sealedAt;
+}
+
+/** A shard's older journals come first; each ends before the next begins. */
+function orderedJournals(shards: readonly ShardToRecover[]): string[] {
+  return [...new Set(shards.flatMap((shard) => shard.journals))];
+}
+
+async function readJournal(engine: Engine, subject: string, from: number, wanted: ReadonlyMap<number, ShardToRecover>, inputs: Map<string, PlacedInput[]>): Promise<number> {
+  const { broker, names, clock, shards } = engine.options;
+  for (let next = from; ; ) {
+    const page = await broker.read(names.stream.journal, { subject, fromSeq: next, limit: RECOVERY_PAGE });
+    for (const message of page) {
+      const record = decodeRecord(message.data);
+      if (record.type === "seal") return message.seq;
+      for (const input of record.inputs) {
+        const { kind, id } = addressOf(input[1]);
+        const target = wanted.get(shardOf(kind, id, shards));
+        if (target === undefined || message.seq <= target.checkpoint || !target.journals.includes(subject)) continue;
+        const list = inputs.get(input[1]);
+        if (list === undefined) inputs.set(input[1], [{ seq: message.seq, input }]);
+        else list.push({ seq: message.seq, input });
+      }
+      next = message.seq + 1;
+    }
+    // The seal is there, but a lagging replica may not show it yet: an end without a seal is not the end.
+    if (page.length < RECOVERY_PAGE) {
+      const last = await broker.getLast(names.stream.journal, subject);
+      if (last !== null && last.seq < from && decodeRecord(last.data).type === "seal") return last.seq;
+      await pause(clock);
+    }
+  }
+}
+
+const pause = (clock: Clock): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, 5));
+
+async function rebuild(engine: Engine, key: string, placed: readonly PlacedInput[]): Promise<void> {
+  const { kinds, log, shards } = engine.options;
+  const address = addressOf(key);
+  const kind = kinds.get(address.kind);
+  if (kind === undefined) throw new CorruptRecordError(`The journal holds inputs of kind "${address.kind}", which this node does not define: start it with all kinds of the cluster`);
+  const activation = new Activation(address, shardOf(address.kind, address.id, shards), kind);
+  const stored = await loadState(engine.options, kind, activation.shard, address.id);
+  activation.state = stored?.state ?? newState();
+  activation.snapshotSeq = stored?.seq ?? 0;
+  activation.coveredSeq = stored?.covers ?? 0;
+  activation.savedOutbox = activation.state.outbox.size;
+  for (const { seq, input } of placed) {
+    if (seq > activation.coveredSeq) replay(engine, activation, seq, input);
+  }
+  log.debug({ actor: key, inputs: activation.uncovered.length }, "Actor rebuilt");
+  engine.adopt(activation);
+}
+
+function replay(engine: Engine, activation: Activation, seq: number, [timeMs, , body, recorded]: JournalInput): void {
+  const { kind, address, state } = activation;
+  const input = decodeInput(body);
+  let poison = recorded;
+  if (poison === null) {
+    try {
+      replayInput(kind, address, state, input, timeMs);
+    } catch (error) {
+      // It was committed and answered as good: only a changed machine can refuse it now. Loud, and kept for a person.
+      poison = `diverged on replay: ${causeOf(error)}`;
+      engine.options.log.error({ err: error, actor: activation.key, seq }, "Replay differs from what was committed");
+    }
+  }
+  if (poison !== null) {
+    applyPoison(kind, address, state, input, timeMs, poison);
+    engine.poisoned(activation, input, poison, seq);
+  }
+  activation.uncovered.push({ round: { seq }, timeMs, body: Buffer.from(body), poison });
+  activation.uncoveredBytes += body.length;
+}
+

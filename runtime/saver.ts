@@ -1,0 +1,169 @@
+/**
+ * Which actors are dirty, when they are stored, and what a checkpoint may say. Invariant: a checkpoint never passes an input
+ * that no stored snapshot covers, and names every actor in memory that still has something to do.
+ */
+import type { Logger } from "pino";
+import type { Names } from "../nats-config/subjects.ts";
+import type { Activation } from "./activation.ts";
+import type { Clock } from "./clock.ts";
+import { TroupeError } from "./errors.ts";
+import { MAX_SNAPSHOTS_IN_FLIGHT, SNAPSHOT_AFTER_MS } from "./limits.ts";
+import type { Broker } from "./port.ts";
+import type { Round } from "./round.ts";
+import { type Capture, capture, storeCapture } from "./snapshots.ts";
+
+export interface SaverOptions {
+  readonly broker: Broker;
+  readonly names: Names;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly activations: ReadonlyMap<string, Activation>;
+  readonly onFailed: (error: unknown) => void;
+}
+
+export interface Checkpoint {
+  /** Every input up to here is covered by snapshots. */
+  readonly seq: number;
+  /** Actors with timers, invocations or unacknowledged messages: to be woken by a new owner. */
+  readonly busy: string[];
+}
+
+export class Saver {
+  readonly #options: SaverOptions;
+  /** In the order in which they became dirty. */
+  readonly #dirty = new Set<Activation>();
+  #due: Activation[] = [];
+  #inFlight = 0;
+
+  constructor(options: SaverOptions) {
+    this.#options = options;
+  }
+
+  onInput(activation: Activation, isDue: boolean): void {
+    this.#soil(activation);
+    if (isDue) this.#makeDue(activation);
+  }
+
+  /** The stored snapshot lists messages that were acknowledged since: a late resend could outlive the receiver's memory. */
+  onOutboxShrunk(activation: Activation): void {
+    if (activation.savedOutbox > 0 && activation.phase === "live") this.#soil(activation);
+  }
+
+  /** All states reflect exactly the rounds up to the closing one: the only moment when a busy actor can be captured. */
+  onClose(round: Round): void {
+    while (this.#due.length > 0 && this.#inFlight + round.captures.length < MAX_SNAPSHOTS_IN_FLIGHT) {
+      const activation = this.#due.shift() as Activation;
+      if (activation.phase === "live" && !activation.saving) round.captures.push(capture(activation));
+    }
+  }
+
+  onCommitted(round: Round): void {
+    for (const taken of round.captures) void this.#store(taken);
+    round.captures = [];
+  }
+
+  /** Stores what has been dirty for long. Called by the node's clock. */
+  sweep(): void {
+    const now = this.#options.clock.monotonic();
+    for (const activation of this.#dirty) {
+      if (now - activation.dirtySinceMs < SNAPSHOT_AFTER_MS || this.#inFlight >= MAX_SNAPSHOTS_IN_FLIGHT) break;
+      if (activation.saving || activation.snapshotDue) continue;
+      if (activation.isCommitted) void this.#store(capture(activation));
+      else this.#makeDue(activation);
+    }
+  }
+
+  /** Stores every dirty actor that `picks`, now. Resolves when none is left; all of them must be committed and quiet. */
+  async saveAll(picks: (activation: Activation) => boolean): Promise<void> {
+    for (;;) {
+      const picked = [...this.#dirty].filter(picks);
+      if (picked.length === 0) return;
+      const idle = picked.filter((activation) => !activation.saving).slice(0, MAX_SNAPSHOTS_IN_FLIGHT);
+      const stored = await Promise.all(idle.map((activation) => this.#store(capture(activation))));
+      if (idle.length === 0 || stored.includes(false)) await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 10));
+    }
+  }
+
+  /** Resolves when a stored snapshot covers what the actor has taken so far, or when it left. */
+  async cover(activation: Activation): Promise<void> {
+    const last = activation.uncovered.at(-1);
+    while (last !== undefined && activation.phase === "live" && activation.uncovered.includes(last)) {
+      if (activation.isCommitted && !activation.saving) await this.#store(capture(activation));
+      else {
+        this.#makeDue(activation);
+        await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 1));
+      }
+    }
+  }
+
+  /** Makes one clean, idle actor leave memory. False: there is none. */
+  evictOne(drop: (activation: Activation) => void): boolean {
+    for (const activation of this.#options.activations.values()) {
+      if (!this.isEvictable(activation) || activation.state.timers.size > 0) continue;
+      drop(activation);
+      return true;
+    }
+    return false;
+  }
+
+  /** Clean, committed, and nothing under way. */
+  isEvictable(activation: Activation): boolean {
+    return (
+      activation.phase === "live" &&
+      activation.dirtySinceMs === 0 &&
+      activation.mailbox.size === 0 &&
+      activation.isCommitted &&
+      activation.state.outbox.size === 0 &&
+      activation.state.invocations.size === 0 &&
+      (activation.watchers === null || activation.watchers.size === 0)
+    );
+  }
+
+  /** What may be written for each shard now. `committedSeq`: the last record of this node's journal. */
+  checkpoints(committedSeq: number): Map<number, Checkpoint> {
+    const result = new Map<number, { seq: number; busy: string[] }>();
+    for (const activation of this.#options.activations.values()) {
+      let entry = result.get(activation.shard);
+      if (entry === undefined) result.set(activation.shard, (entry = { seq: committedSeq, busy: [] }));
+      // What is still loading may have something to do.
+      if (activation.phase === "loading" || activation.isBusy) entry.busy.push(activation.key);
+      const first = activation.uncovered[0];
+      if (first !== undefined && first.round.seq > 0) entry.seq = Math.min(entry.seq, first.round.seq - 1);
+    }
+    return result;
+  }
+
+  #soil(activation: Activation): void {
+    if (activation.dirtySinceMs > 0) return;
+    activation.dirtySinceMs = this.#options.clock.monotonic();
+    this.#dirty.add(activation);
+  }
+
+  #makeDue(activation: Activation): void {
+    if (activation.snapshotDue || activation.saving) return;
+    activation.snapshotDue = true;
+    this.#due.push(activation);
+  }
+
+  async #store(taken: Capture): Promise<boolean> {
+    const { activation } = taken;
+    this.#inFlight++;
+    try {
+      await storeCapture(this.#options, taken);
+      this.#dirty.delete(activation);
+      activation.dirtySinceMs = 0;
+      const stale = taken.outboxSize > 0 && activation.state.outbox.size < taken.outboxSize;
+      if (activation.uncovered.length > 0 || stale) this.#soil(activation);
+      return true;
+    } catch (error) {
+      if (!(error instanceof TroupeError)) throw error;
+      // Unknown outcome or a full stream: it stays dirty and is tried again; only a later owner ends this one.
+      this.#options.log.warn({ err: error, actor: activation.key }, "Snapshot not stored");
+      if (error.code === "SEALED") this.#options.onFailed(error);
+      return false;
+    } finally {
+      activation.saving = false;
+      this.#inFlight--;
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Who has been heard, so that nothing takes effect twice. A sender numbers its messages and says below which number all are
+ * settled; the receiver keeps the answers of the rest. Invariant: for a sender that repeats only unsettled numbers, each
+ * number is new at most once, whatever is lost, repeated or reordered. (The scheme of RIFL, SOSP 2015.)
+ */
+import { BusyError } from "./errors.ts";
+import { MAX_SENDERS, MAX_UNSETTLED, MAX_UNSETTLED_BYTES, SENDER_HORIZON_MS } from "./limits.ts";
+
+interface Sender {
+  low: number;
+  atMs: number;
+  /** Answers given to unsettled numbers; null: accepted, no answer but the commit. */
+  readonly unsettled: Map<number, Uint8Array | null>;
+}
+
+export type SenderRecord = [name: string, low: number, atMs: number, unsettled: [number, Uint8Array | null][]];
+
+export class Senders {
+  readonly #senders = new Map<string, Sender>();
+  /** Bytes of kept answers. */
+  bytes = 0;
+
+  /**
+   * `undefined`: new. Else the message was taken before: its answer, or null if accepted or long settled.
+   */
+  seen(name: string, seq: number): Uint8Array | null | undefined {
+    const sender = this.#senders.get(name);
+    if (sender === undefined) return undefined;
+    if (seq < sender.low) return null;
+    return sender.unsettled.get(seq);
+  }
+
+  /** Changes nothing, so that a refused message leaves no trace that replay would miss. @throws {BusyError} A bound is reached. */
+  admit(name: string, low: number, timeMs: number): void {
+    const sender = this.#senders.get(name);
+    const settles = sender !== undefined && canSettle(sender, low);
+    if (sender !== undefined && sender.unsettled.size >= MAX_UNSETTLED && !settles) {
+      throw new BusyError(`The sender has ${MAX_UNSETTLED} unsettled messages with this actor: wait for some`);
+    }
+    if (sender === undefined && this.#senders.size >= MAX_SENDERS && !this.#canForget(timeMs)) {
+      throw new BusyError(`The actor hears ${MAX_SENDERS} senders at once: try again later`);
+    }
+    if (this.bytes > MAX_UNSETTLED_BYTES && !settles) {
+      throw new BusyError(`The actor keeps ${MAX_UNSETTLED_BYTES} bytes of unsettled replies: settle some`);
+    }
+  }
+
+  /** Remembers the answer to a message that takes effect now. */
+  mark(name: string, seq: number, low: number, timeMs: number, answer: Uint8Array | null): void {
+    let sender = this.#senders.get(name);
+    if (sender === undefined) {
+      if (this.#senders.size >= MAX_SENDERS) this.forget(timeMs);
+      sender = { low, atMs: timeMs, unsettled: new Map() };
+      this.#senders.set(name, sender);
+    } else {
+      this.#settle(sender, low);
+      sender.atMs = timeMs;
+    }
+    sender.unsettled.set(seq, answer);
+    this.bytes += answer?.length ?? 0;
+  }
+
+  /**
+   * Drops clients that have been silent beyond every deadline; actors, which may repeat a message after a long outage of
+   * their node, only when the table is full. Called at fixed revisions, so that replay agrees.
+   */
+  forget(timeMs: number): void {
+    const isFull = this.#senders.size >= MAX_SENDERS;
+    for (const [name, sender] of this.#senders) {
+      if (sender.atMs >= timeMs - SENDER_HORIZON_MS || (!isFull && name.includes("/"))) continue;
+      for (const answer of sender.unsettled.values()) this.bytes -= answer?.length ?? 0;
+      this.#senders.delete(name);
+    }
+  }
+
+  toRecord(): SenderRecord[] {
+    return Array.from(this.#senders, ([name, s]) => [name, s.low, s.atMs, Array.from(s.unsettled)]);
+  }
+
+  static fromRecord(records: readonly SenderRecord[]): Senders {
+    const senders = new Senders();
+    for (const [name, low, atMs, unsettled] of records) {
+      senders.#senders.set(name, { low, atMs, unsettled: new Map(unsettled) });
+      for (const [, answer] of unsettled) senders.bytes += answer?.length ?? 0;
+    }
+    return senders;
+  }
+
+  #canForget(timeMs: number): boolean {
+    for (const sender of this.#senders.values()) if (sender.atMs < timeMs - SENDER_HORIZON_MS) return true;
+    return false;
+  }
+
+  /** Stops at the first unsettled one: what arrived out of order behind it goes with a later message. */
+  #settle(sender: Sender, low: number): void {
+    if (low <= sender.low) return;
+    sender.low = low;
+    for (const [seq, answer] of sender.unsettled) {
+      if (seq >= low) break;
+      sender.unsettled.delete(seq);
+      this.bytes -= answer?.length ?? 0;
+    }
+  }
+}
+
+function canSettle(sender: Sender, low: number): boolean {
+  for (const seq of sender.unsettled.keys()) return seq < low;
+  return false;
+}

@@ -1,0 +1,109 @@
+/**
+ * Persisted states. Invariant: the inputs that a snapshot covers are in the history before it is stored, and it is stored
+ * before a checkpoint passes them; it holds committed state only and replaces its predecessor by compare-and-set.
+ */
+import type { Names } from "../nats-config/subjects.ts";
+import { type ActorState, decodeState, encodeCore, encodeOutbox } from "./actor-state.ts";
+import type { Activation, UncoveredInput } from "./activation.ts";
+import { decode, encode } from "./codec.ts";
+import { CorruptRecordError, RevisionConflictError, SealedError } from "./errors.ts";
+import type { Broker } from "./port.ts";
+import type { RunnableKind } from "./runnable.ts";
+
+export interface StoredState {
+  readonly state: ActorState;
+  /** Journal sequence that it covers. */
+  readonly covers: number;
+  /** Its own sequence in the snapshot stream, for compare-and-set. */
+  readonly seq: number;
+}
+
+/** A state frozen as bytes at the close of a round. */
+export interface Capture {
+  readonly activation: Activation;
+  readonly core: Uint8Array;
+  readonly outbox: Uint8Array;
+  readonly outboxSize: number;
+  readonly items: readonly UncoveredInput[];
+  /** Revision after the last of `items`. */
+  readonly revision: number;
+}
+
+const FORMAT = 1;
+
+export function capture(activation: Activation): Capture {
+  const { state, kind } = activation;
+  activation.saving = true;
+  activation.snapshotDue = false;
+  return {
+    activation,
+    core: encodeCore(state, kind.version, kind.runner),
+    outbox: encodeOutbox(state),
+    outboxSize: state.outbox.size,
+    items: activation.uncovered.slice(),
+    revision: state.revision,
+  };
+}
+
+export interface SnapshotStore {
+  readonly broker: Broker;
+  readonly names: Names;
+}
+
+/**
+ * Loads what is stored of an actor; null: nothing.
+ * @throws {VersionError} @throws {CorruptRecordError} @throws {BrokerUnavailableError}
+ */
+export async function loadState({ broker, names }: SnapshotStore, kind: RunnableKind, shard: number, id: string): Promise<StoredState | null> {
+  const message = await broker.getLast(names.stream.snapshot, names.snapshot(shard, kind.kind, id));
+  if (message === null || message.data.length === 0) return null; // nothing, or the marker of one that timed out
+  const { covers, core, outbox } = decodeSnapshot(message.data);
+  return { state: decodeState(core, outbox, kind, kind.runner), covers, seq: message.seq };
+}
+
+/** @throws {CorruptRecordError} Not a snapshot of this format. */
+export function decodeSnapshot(bytes: Uint8Array): { covers: number; core: Uint8Array; outbox: Uint8Array } {
+  const fields = decode(bytes);
+  if (!Array.isArray(fields) || fields[0] !== FORMAT) throw new CorruptRecordError("A snapshot is of another format: was it written by a newer release?");
+  return { covers: fields[1] as number, core: fields[2] as Uint8Array, outbox: fields[3] as Uint8Array };
+}
+
+/**
+ * Stores a capture whose inputs are all committed: first the inputs as history, then the state.
+ * @throws {SealedError} Another owner has stored a later state.
+ * @throws {BrokerUnavailableError} Try again with a new capture; nothing is forgotten.
+ */
+export async function storeCapture(store: SnapshotStore, taken: Capture): Promise<void> {
+  const { activation, items } = taken;
+  const covers = items.at(-1)?.round.seq ?? activation.coveredSeq;
+  const { kind, address, shard } = activation;
+  if (kind.historyDays > 0 && items.length > 0) {
+    const first = taken.revision - items.length + 1;
+    const rows = items.map((item) => [item.round.seq, item.timeMs, item.body, item.poison]);
+    await store.broker.append(store.names.history(address.kind, address.id), encode([FORMAT, kind.version, first, rows]), { ttlS: kind.historyDays * 86_400 });
+  }
+  const subject = store.names.snapshot(shard, address.kind, address.id);
+  const bytes = encode([FORMAT, covers, taken.core, taken.outbox]);
+  activation.snapshotSeq = await replace(store, subject, bytes, activation.snapshotSeq, covers);
+  activation.coveredSeq = covers;
+  activation.savedOutbox = taken.outboxSize;
+  activation.uncovered.splice(0, items.length);
+  activation.uncoveredBytes = activation.uncovered.reduce((sum, item) => sum + item.body.length, 0);
+}
+
+async function replace(store: SnapshotStore, subject: string, bytes: Uint8Array, expected: number, covers: number): Promise<number> {
+  for (let last = expected; ; ) {
+    try {
+      return await store.broker.append(subject, bytes, { expectedLastSubjectSeq: last });
+    } catch (error) {
+      if (!(error instanceof RevisionConflictError)) throw error;
+      // A lost acknowledgement of our own write, or a former owner that stored a state no later than the seal.
+      const stored = await store.broker.getLast(store.names.stream.snapshot, subject);
+      if (stored !== null && stored.data.length > 0 && decodeSnapshot(stored.data).covers > covers) {
+        throw new SealedError(`The snapshot "${subject}" is newer than this node's state: another owner is active`, { cause: error });
+      }
+      last = stored?.seq ?? 0;
+    }
+  }
+}
+

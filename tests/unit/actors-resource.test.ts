@@ -1,0 +1,221 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { resourceKind } from "../../actors/resource.ts";
+import type { ResourceContext } from "../../actors/resource-claim.ts";
+import { enqueue, leave, positionOf, type Queue, QUEUE_LIMIT } from "../../actors/resource-queue.ts";
+import { PRIORITIES, type Priority, priorityRank } from "../../runtime/priority.ts";
+import { DrivenActor, START_MS } from "../support/machine.ts";
+
+const ID = "sunri-pi1:device2";
+const TTL_MS = 30_000;
+const A = "task/a";
+const B = "task/b";
+const C = "task/c";
+
+const acquire = (priority: Priority = "normal", ttlMs = TTL_MS) => ({ type: "acquire", priority, ttlMs });
+const lock = () => new DrivenActor(resourceKind, ID);
+const contextOf = (actor: DrivenActor): ResourceContext => actor.context as ResourceContext;
+const types = (actor: DrivenActor) => actor.published.map(({ event }) => event.type);
+
+describe("resource", () => {
+  test("grants a free lock with token 1, and tells the holder, the asker and the pool", () => {
+    const actor = lock().send(acquire(), A);
+    expect(actor.value).toBe("held");
+    expect(actor.answer).toEqual({ ok: true, state: "granted", token: 1, expiresAtMs: START_MS + TTL_MS });
+    expect(actor.sent).toEqual([{ to: A, event: { type: "resource.granted", resource: ID, token: 1, expiresAtMs: START_MS + TTL_MS } }]);
+    expect(actor.published).toMatchObject([
+      { pool: "shared.resources", event: { type: "resource.granted", data: { resource: ID, token: 1, holder: A, host_name: "sunri-pi1", device_id: "device2" } } },
+    ]);
+  });
+
+  test("queues a second holder and hands over on release with a larger token", () => {
+    const actor = lock().send(acquire(), A).clear().send(acquire(), B);
+    expect(actor.answer).toEqual({ ok: true, state: "queued", position: 1, holder: A });
+    expect(actor.sent).toEqual([{ to: B, event: { type: "resource.queued", resource: ID, position: 1, holder: A } }]);
+    actor.clear().send({ type: "release", token: 1 }, A);
+    expect(actor.answer).toEqual({ ok: true, state: "released" });
+    expect(actor.sentTo(A)).toEqual(["resource.released"]);
+    expect(actor.sent.at(-1)).toEqual({ to: B, event: { type: "resource.granted", resource: ID, token: 2, expiresAtMs: START_MS + TTL_MS } });
+    expect(types(actor)).toEqual(["resource.released", "resource.granted"]);
+    expect(contextOf(actor).history).toEqual([
+      { token: 1, holder: A, grantedAtMs: START_MS, endedAtMs: START_MS, reason: "released" },
+      { token: 2, holder: B, grantedAtMs: START_MS, endedAtMs: null, reason: null },
+    ]);
+  });
+
+  test("serves waiters by priority, then by arrival", () => {
+    const actor = lock().send(acquire(), A).send(acquire("low"), "task/l").send(acquire(), B).send(acquire("critical"), C).send(acquire(), "task/d");
+    const order: (string | null)[] = [];
+    while (contextOf(actor).holder !== null) {
+      const { holder, token } = contextOf(actor);
+      order.push(holder);
+      actor.send({ type: "release", token }, holder as string);
+    }
+    expect(order).toEqual([A, C, B, "task/d", "task/l"]);
+    expect(actor.value).toBe("free");
+  });
+
+  test("gives the same holder its grant or its place again, without a new token", () => {
+    const actor = lock().send(acquire(), A).send(acquire(), A);
+    expect(actor.answer).toMatchObject({ state: "granted", token: 1 });
+    actor.send(acquire(), B).send(acquire("critical"), B);
+    expect(actor.answer).toEqual({ ok: true, state: "queued", position: 1, holder: A });
+    expect(contextOf(actor).queue).toHaveLength(1);
+  });
+
+  test("revokes an expired lock and passes it on", () => {
+    const actor = lock().send(acquire(), A).send(acquire("normal", 5_000), B).clear().advance(TTL_MS);
+    expect(actor.sent).toEqual([
+      { to: A, event: { type: "resource.revoked", resource: ID, token: 1, reason: "expired" } },
+      { to: B, event: { type: "resource.granted", resource: ID, token: 2, expiresAtMs: START_MS + TTL_MS + 5_000 } },
+    ]);
+    expect(types(actor)).toEqual(["resource.expired", "resource.granted"]);
+    actor.advance(5_000);
+    expect(actor.value).toBe("free");
+    expect(contextOf(actor).history.map(({ reason }) => reason)).toEqual(["expired", "expired"]);
+  });
+
+  test("extends the expiry at each renewal, and only then", () => {
+    const actor = lock().send(acquire(), A).advance(20_000).send({ type: "renew", token: 1 }, A);
+    expect(actor.answer).toEqual({ ok: true, state: "granted", token: 1, expiresAtMs: START_MS + 20_000 + TTL_MS });
+    actor.advance(TTL_MS - 1);
+    expect(actor.value).toBe("held");
+    actor.advance(1);
+    expect(actor.value).toBe("free");
+  });
+
+  test("refuses a stale token and anybody but the holder, and nothing changes", () => {
+    const actor = lock().send(acquire(), A).send({ type: "release", token: 1 }, A).send(acquire(), B);
+    for (const type of ["release", "renew"]) {
+      for (const [token, sender, code] of [[1, A, "STALE_TOKEN"], [3, B, "STALE_TOKEN"], ["2", B, "STALE_TOKEN"], [2, A, "NOT_HOLDER"], [2, "client-9", "NOT_HOLDER"]] as const) {
+        const before = actor.context;
+        actor.send({ type, token }, sender);
+        expect(actor.answer).toMatchObject({ ok: false, code });
+        expect(actor.context).toEqual(before);
+      }
+    }
+    expect(contextOf(actor)).toMatchObject({ holder: B, token: 2 });
+  });
+
+  test("lets a waiter cancel with a reason, and takes the holder's cancel as the end of its grant", () => {
+    const actor = lock().send(acquire(), A).send(acquire(), B).clear().send({ type: "cancel" }, B);
+    expect(actor.sent).toEqual([{ to: B, event: { type: "resource.refused", resource: ID, reason: "cancelled" } }]);
+    actor.clear().send({ type: "cancel" }, A);
+    expect(actor.sent).toEqual([{ to: A, event: { type: "resource.released", resource: ID, token: 1, reason: "cancelled" } }]);
+    expect(actor.value).toBe("free");
+    actor.clear().send({ type: "cancel" }, A);
+    expect(actor.answer).toMatchObject({ ok: false, code: "NOT_WAITING" });
+    expect(actor.sentTo(A)).toEqual(["resource.refused"]);
+  });
+
+  test("serves clients by the name they give, and does not let an actor speak for another", () => {
+    const actor = lock().send({ ...acquire(), holder: "client/amir" });
+    expect(actor.answer).toMatchObject({ ok: true, state: "granted", token: 1 });
+    expect(actor.sent).toEqual([]);
+    actor.send({ ...acquire(), holder: "client/amir" }, B);
+    expect(actor.answer).toMatchObject({ state: "queued" });
+    actor.send({ type: "release", token: 1 });
+    expect(contextOf(actor)).toMatchObject({ holder: B, token: 2 });
+  });
+
+  test.each([
+    [{ type: "acquire", priority: "normal", ttlMs: TTL_MS }, "client-1", "needs to know its holder"],
+    [{ type: "acquire", priority: "normal", ttlMs: TTL_MS, holder: "task/a" }, "client-1", "needs to know its holder"],
+    [{ type: "acquire", priority: "urgent", ttlMs: TTL_MS }, A, 'priority "urgent" is not known'],
+    [{ type: "acquire", priority: "normal", ttlMs: Number.NaN }, A, "is not a whole number"],
+    [{ type: "acquire", priority: "normal", ttlMs: -1 }, A, "is not a whole number"],
+    [{ type: "acquire", priority: "normal" }, A, "is not a whole number"],
+  ] as const)("refuses %j of %s", (event, sender, message) => {
+    const actor = lock().send(event, sender);
+    expect(actor.answer).toMatchObject({ ok: false, code: "BAD_REQUEST", message: expect.stringContaining(message) });
+    expect(actor.value).toBe("free");
+    expect(actor.sentTo(A)).toEqual(sender === A ? ["resource.refused"] : []);
+  });
+
+  test("refuses the waiter that a full line has no room for", () => {
+    let queue: Queue = [];
+    for (let i = 0; i < QUEUE_LIMIT; i++) queue = enqueue(queue, { holder: `task/${i}`, priority: "normal", ttlMs: 1_000, sinceMs: i }) ?? [];
+    expect(enqueue(queue, { holder: "task/x", priority: "critical", ttlMs: 1_000, sinceMs: 0 })).toBeNull();
+    expect(enqueue(queue, { holder: "task/7", priority: "critical", ttlMs: 1_000, sinceMs: 0 })).toBe(queue);
+  });
+});
+
+test("the waiting line stays ordered by priority then arrival, each holder once, for any joins and leaves", () => {
+  const holder = fc.integer({ min: 0, max: 15 }).map((n) => `task/${n}`);
+  const join = fc.record({ type: fc.constant("join" as const), holder, priority: fc.constantFrom(...PRIORITIES) });
+  const go = fc.record({ type: fc.constant("leave" as const), holder });
+  fc.assert(
+    fc.property(fc.array(fc.oneof(join, join, go), { maxLength: 80 }), (steps) => {
+      let queue: Queue = [];
+      let model: { holder: string; rank: number; arrival: number }[] = [];
+      steps.forEach((step, arrival) => {
+        if (step.type === "leave") {
+          queue = leave(queue, step.holder);
+          model = model.filter((waiter) => waiter.holder !== step.holder);
+          return;
+        }
+        queue = enqueue(queue, { holder: step.holder, priority: step.priority, ttlMs: 1_000, sinceMs: arrival }) ?? queue;
+        if (!model.some((waiter) => waiter.holder === step.holder)) model.push({ holder: step.holder, rank: priorityRank(step.priority), arrival });
+      });
+      const expected = model.toSorted((a, b) => a.rank - b.rank || a.arrival - b.arrival).map((waiter) => waiter.holder);
+      expect(queue.map((waiter) => waiter.holder)).toEqual(expected);
+      expected.forEach((name, i) => expect(positionOf(queue, name)).toBe(i + 1));
+    }),
+  );
+});
+
+test("resource never has two holders, never reuses a token, and answers every waiter, for any sequence of messages", () => {
+  const who = fc.constantFrom("task/a", "task/b", "task/c", "task/d", "task/e");
+  const token = fc.integer({ min: 0, max: 12 });
+  const step = fc.oneof(
+    fc.record({ do: fc.constant("acquire" as const), who, priority: fc.constantFrom(...PRIORITIES), ttlMs: fc.integer({ min: 100, max: 5_000 }) }),
+    fc.record({ do: fc.constantFrom("release" as const, "renew" as const), who, token }),
+    fc.record({ do: fc.constant("end" as const) }),
+    fc.record({ do: fc.constant("cancel" as const), who }),
+    fc.record({ do: fc.constant("advance" as const), ms: fc.integer({ min: 0, max: 4_000 }) }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      // A first message, so that there is a state to look at.
+      const actor = lock().send({ type: "cancel" });
+      const holding = new Map<number, string>();
+      const waiting = new Set<string>();
+      let lastToken = 0;
+      let read = 0;
+      const audit = () => {
+        for (const { to, event } of actor.sent.slice(read)) {
+          if (event.type === "resource.granted" && !holding.has(event["token"] as number)) {
+            expect(event["token"]).toBe(lastToken + 1);
+            lastToken++;
+            expect([...holding.values()], "a grant begins when no other lasts").toEqual([]);
+            holding.set(lastToken, to);
+            waiting.delete(to);
+          } else if (event.type === "resource.granted") expect(holding.get(event["token"] as number)).toBe(to);
+          else if (event.type === "resource.queued") waiting.add(to);
+          else if (event.type === "resource.refused") waiting.delete(to);
+          else {
+            expect(holding.get(event["token"] as number)).toBe(to);
+            holding.delete(event["token"] as number);
+          }
+        }
+        read = actor.sent.length;
+        expect(contextOf(actor).holder).toBe([...holding.values()][0] ?? null);
+        expect(contextOf(actor).queue.map(({ holder }) => holder).toSorted()).toEqual([...waiting].toSorted());
+      };
+      for (const one of steps) {
+        if (one.do === "acquire") actor.send(acquire(one.priority, one.ttlMs), one.who);
+        else if (one.do === "cancel") actor.send({ type: "cancel" }, one.who);
+        else if (one.do === "advance") actor.advance(one.ms);
+        else if (one.do !== "end") actor.send({ type: one.do, token: one.token }, one.who);
+        else if (contextOf(actor).holder !== null) actor.send({ type: "release", token: contextOf(actor).token }, contextOf(actor).holder as string);
+        audit();
+      }
+      // Locks expire by themselves: in the end everybody was served and the lock is free.
+      actor.advance(10 * 5_000);
+      audit();
+      expect([...waiting]).toEqual([]);
+      expect(actor.value).toBe("free");
+    }),
+    { numRuns: 150 },
+  );
+});
