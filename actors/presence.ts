@@ -50,7 +50,7 @@ export class Presence {
       { subjects: [names.deviceHeartbeats], from: "last" },
       (message) => this.hear(message),
     );
-    this.#onShards(this.#node.ownedShards(), []);
+    this.#track(this.#reconcile(new Set(this.#node.ownedShards())));
   }
 
   /** Takes one message of the stream, live or looked up. */

@@ -72,8 +72,7 @@ function lookUp(path: string, scope: Readonly<Record<string, unknown>>): unknown
 }
 
 function knownNames(value: unknown): string {
-  if (typeof value !== "object" || value === null)
-    return `there stands ${kindOf(value)}`;
+  if (typeof value !== "object" || value === null) return `there stands ${kindOf(value)}`;
   const names = Object.keys(value);
   if (names.length === 0) return "nothing is known there";
   return `known are ${names.slice(0, MAX_NAMES_SHOWN).join(", ")}${names.length > MAX_NAMES_SHOWN ? ", …" : ""}`;

@@ -4,8 +4,17 @@
  */
 import { deviceId, eventKey, type LabEvent } from "../actors/messages/event.ts";
 import type { TaskFinished, TaskSpec } from "../actors/messages/task.ts";
+import { sizeOf } from "../runtime/codec.ts";
 import { priorityRank, type Priority } from "../runtime/priority.ts";
-import { type AgentContext, type AgentCounts, QUEUE_BYTES, QUEUE_LIMIT, RECENT_LIMIT, SEEN_LIMIT, type WaitingWork } from "./agent-state.ts";
+import {
+  type AgentContext,
+  type AgentCounts,
+  QUEUE_BYTES,
+  RECENT_LIMIT,
+  SEEN_BYTES,
+  SEEN_LIMIT,
+  type WaitingWork,
+} from "./agent-state.ts";
 import { playbookFor, triggerFor } from "./filter.ts";
 
 /** A task to start, under an id that the caller drew. */
@@ -28,41 +37,55 @@ export function takeEvent(before: AgentContext, event: LabEvent, nowMs: number):
   const key = eventKey(event);
   const context = count(before, { events: 1 });
   if (isKnown(context, key)) return { context: count(context, { duplicates: 1 }), dropped: [] };
-  const seen = [...context.seen, key].slice(-SEEN_LIMIT);
+  const seen = remember(context.seen, key);
   const trigger = context.plan === null ? undefined : triggerFor(context.plan, event);
   const playbook = context.plan === null || trigger === undefined ? undefined : playbookFor(context.plan, event.type);
-  if (trigger === undefined || playbook === undefined) return { context: { ...count(context, { ignored: 1 }), seen }, dropped: [] };
-  const work: WaitingWork = {
-    event,
-    trigger: playbook.on,
-    // What was classified as background (a resolved alert) stays so, however urgent its kind is.
-    priority: event.priority === "low" ? "low" : trigger.priority ?? event.priority,
-    sinceMs: nowMs,
-    attached: 0,
-    bytes: new TextEncoder().encode(JSON.stringify(event)).length,
-  };
+  if (trigger === undefined || playbook === undefined)
+    return { context: { ...count(context, { ignored: 1 }), seen }, dropped: [] };
+  // What was classified as background (a resolved alert) stays so, however urgent its kind is.
+  const priority = event.priority === "low" ? "low" : (trigger.priority ?? event.priority);
+  const work = { event, trigger: playbook.on, priority, sinceMs: nowMs, attached: 0 };
   const attached = attach(context, work);
   if (attached !== null) return { context: { ...attached, seen }, dropped: [] };
-  return enqueue({ ...context, seen }, work);
+  return enqueue({ ...context, seen }, { ...work, bytes: sizeOf(work, "The work") + COUNT_BYTES });
+}
+
+/** What `bytes` itself takes, with its name. */
+const COUNT_BYTES = 32;
+
+function remember(seen: readonly string[], key: string): readonly string[] {
+  const kept = [...seen, key].slice(-SEEN_LIMIT);
+  while (kept.length > 1 && sizeOf(kept, "The window") > SEEN_BYTES) kept.shift();
+  return kept;
 }
 
 /** Also true for what is under way, though so much came since that the window has forgotten it. */
 const isKnown = ({ seen, waiting, running }: AgentContext, key: string): boolean =>
-  seen.includes(key) || waiting.some((work) => eventKey(work.event) === key) || running.some((task) => eventKey(task.event) === key);
+  seen.includes(key) ||
+  waiting.some((work) => eventKey(work.event) === key) ||
+  running.some((task) => eventKey(task.event) === key);
 
 /** Counts a repeated alert on the work that is under way for its device; null if there is none. */
-function attach(context: AgentContext, work: WaitingWork): AgentContext | null {
+function attach(context: AgentContext, work: Omit<WaitingWork, "bytes">): AgentContext | null {
   const { device } = work.event;
   if (device === null || !work.event.type.startsWith(ALERTS)) return null;
-  const isSame = (trigger: string, place: LabEvent["device"]) => trigger === work.trigger && place !== null && deviceId(place) === deviceId(device);
+  const isSame = (trigger: string, place: LabEvent["device"]) =>
+    trigger === work.trigger && place !== null && deviceId(place) === deviceId(device);
   const running = context.running.findIndex((task) => isSame(task.trigger, task.device));
   const counted = count(context, { attached: 1 });
   if (running !== -1) {
-    return { ...counted, running: context.running.map((task, i) => (i === running ? { ...task, attached: task.attached + 1 } : task)) };
+    return {
+      ...counted,
+      running: context.running.map((task, i) => (i === running ? { ...task, attached: task.attached + 1 } : task)),
+    };
   }
   const waiting = context.waiting.findIndex((each) => isSame(each.trigger, each.event.device));
   if (waiting === -1) return null;
-  const raised = (each: WaitingWork) => ({ ...each, attached: each.attached + 1, priority: higher(each.priority, work.priority) });
+  const raised = (each: WaitingWork) => ({
+    ...each,
+    attached: each.attached + 1,
+    priority: higher(each.priority, work.priority),
+  });
   return { ...counted, waiting: context.waiting.map((each, i) => (i === waiting ? raised(each) : each)) };
 }
 
@@ -72,8 +95,7 @@ const higher = (a: Priority, b: Priority): Priority => (priorityRank(a) <= prior
 function enqueue(context: AgentContext, work: WaitingWork): Taken {
   let waiting = [...context.waiting, work];
   const dropped: WaitingWork[] = [];
-  const tooMuch = () => waiting.length > QUEUE_LIMIT || (waiting.length > 1 && bytesOf(waiting) > QUEUE_BYTES);
-  while (tooMuch()) {
+  while (waiting.length > 1 && bytesOf(waiting) > QUEUE_BYTES) {
     const worst = waiting.reduce((a, b) => (priorityRank(b.priority) >= priorityRank(a.priority) ? b : a));
     waiting = waiting.filter((each) => each !== worst);
     dropped.push(worst);
@@ -84,7 +106,11 @@ function enqueue(context: AgentContext, work: WaitingWork): Taken {
 const bytesOf = (waiting: readonly WaitingWork[]): number => waiting.reduce((sum, work) => sum + work.bytes, 0);
 
 /** Starts as many waiting tasks as there are free places. */
-export function startNext(before: AgentContext, nowMs: number, drawId: () => string): { readonly context: AgentContext; readonly starts: readonly TaskStart[] } {
+export function startNext(
+  before: AgentContext,
+  nowMs: number,
+  drawId: () => string,
+): { readonly context: AgentContext; readonly starts: readonly TaskStart[] } {
   const starts: TaskStart[] = [];
   let context = before;
   while (context.plan !== null && context.running.length < context.plan.maxParallelTasks) {
@@ -99,7 +125,15 @@ export function startNext(before: AgentContext, nowMs: number, drawId: () => str
     }
     const task = drawId();
     const { source, id, type } = next.event;
-    const running = { task, trigger: next.trigger, priority: next.priority, event: { source, id, type }, device: next.event.device, startedAtMs: nowMs, attached: next.attached };
+    const running = {
+      task,
+      trigger: next.trigger,
+      priority: next.priority,
+      event: { source, id, type },
+      device: next.event.device,
+      startedAtMs: nowMs,
+      attached: next.attached,
+    };
     context = { ...count(context, { started: 1 }), running: [...context.running, running] };
     starts.push({ task, spec });
   }
@@ -107,7 +141,10 @@ export function startNext(before: AgentContext, nowMs: number, drawId: () => str
 }
 
 const mostUrgent = (waiting: readonly WaitingWork[]): WaitingWork | undefined =>
-  waiting.reduce<WaitingWork | undefined>((best, each) => (best === undefined || priorityRank(each.priority) < priorityRank(best.priority) ? each : best), undefined);
+  waiting.reduce<WaitingWork | undefined>(
+    (best, each) => (best === undefined || priorityRank(each.priority) < priorityRank(best.priority) ? each : best),
+    undefined,
+  );
 
 function specFor({ id, plan }: AgentContext, { event, priority }: WaitingWork): TaskSpec | null {
   const playbook = plan === null ? undefined : playbookFor(plan, event.type);

@@ -6,9 +6,12 @@ import type { Priority } from "../runtime/priority.ts";
 
 /** Events remembered to tell duplicates: deliveries of one event lie within far fewer. Beyond, the oldest is forgotten. */
 export const SEEN_LIMIT = 500;
-/** Events waiting for a free place. At it the least urgent, latest one is dropped, loudly. */
-export const QUEUE_LIMIT = 1_000;
-/** Bytes of waiting events: with the plan and the rest they must fit one stored state. At it as at {@link QUEUE_LIMIT}. */
+/** Bytes of what {@link SEEN_LIMIT} bounds, for sources with long names. At it the oldest is forgotten. */
+export const SEEN_BYTES = 64 * 1_024;
+/**
+ * Bytes of waiting events as they are stored, some 250 ordinary alerts: with the plan, the window and the tasks they fit
+ * the runtime's largest state. At it the least urgent, latest one is dropped, loudly.
+ */
 export const QUEUE_BYTES = 192 * 1_024;
 /** Ended tasks remembered; all of them are in the history. */
 export const RECENT_LIMIT = 50;
@@ -71,5 +74,13 @@ export const newAgent = (id: string): AgentContext => ({
   waiting: [],
   seen: [],
   recent: [],
-  counts: { events: 0, duplicates: 0, ignored: 0, attached: 0, dropped: 0, started: 0, ended: { succeeded: 0, failed: 0, unknown: 0, aborted: 0 } },
+  counts: {
+    events: 0,
+    duplicates: 0,
+    ignored: 0,
+    attached: 0,
+    dropped: 0,
+    started: 0,
+    ended: { succeeded: 0, failed: 0, unknown: 0, aborted: 0 },
+  },
 });

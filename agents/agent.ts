@@ -11,6 +11,7 @@ import { defineActor } from "../runtime/define-actor.ts";
 import { now, uniqueId } from "../runtime/transition-scope.ts";
 import { endTask, startNext, takeEvent } from "./agent-dispatch.ts";
 import { type AgentContext, newAgent, type WaitingWork } from "./agent-state.ts";
+import { eventProblem, planProblem } from "./message-check.ts";
 import { taskTimeoutOf } from "./plan.ts";
 
 /** Where agents publish what happens to themselves. */
@@ -18,15 +19,26 @@ export const AGENT_POOL = "shared.agents";
 
 const router = (pool: string): AnyActorRef => ref("router", routerId(pool));
 const timerOf = (task: string): string => `timeout-${task}`;
-const poolsOf = (plan: AgentPlan | null): readonly string[] => (plan === null || plan.triggers.length === 0 ? [] : plan.pools);
+const poolsOf = (plan: AgentPlan | null): readonly string[] =>
+  plan === null || plan.triggers.length === 0 ? [] : plan.pools;
 const typesOf = (plan: AgentPlan): string[] => [...new Set(plan.triggers.map((trigger) => trigger.type))];
+
+function refusalOf(context: AgentContext, event: AgentMessage): string | null {
+  if (event.type === "deploy") return planProblem(context.id, event.plan);
+  return event.type === "event" ? eventProblem(event.event) : null;
+}
 
 /** Says loudly that work was given up, once for all of it. */
 const lossOf = (context: AgentContext, type: string, lost: readonly WaitingWork[]): PoolEvent => ({
   type,
   source: `agent/${context.id}`,
   priority: "high",
-  data: { agent: context.id, dropped: lost.length, waiting: context.waiting.length, events: lost.slice(0, LOSS_SHOWN).map((work) => eventKey(work.event)) },
+  data: {
+    agent: context.id,
+    dropped: lost.length,
+    waiting: context.waiting.length,
+    events: lost.slice(0, LOSS_SHOWN).map((work) => eventKey(work.event)),
+  },
 });
 /** Lost events named in one announcement at most; the history holds all. */
 const LOSS_SHOWN = 20;
@@ -34,7 +46,7 @@ const LOSS_SHOWN = 20;
 const machine = setup({
   types: {} as { context: AgentContext; events: AgentMessage; input: { readonly id: string } },
   guards: {
-    isForeign: ({ context, event }) => event.type === "deploy" && event.plan.id !== context.id,
+    isRefused: ({ context, event }) => refusalOf(context, event) !== null,
     isBusy: ({ context }) => context.running.length > 0,
     isIdle: ({ context }) => context.running.length === 0,
   },
@@ -43,7 +55,9 @@ const machine = setup({
     follow: enqueueActions(({ context, event, enqueue }) => {
       const plan = event.type === "deploy" ? event.plan : null;
       const pools = poolsOf(plan);
-      if (plan !== null) for (const pool of pools) enqueue.sendTo(router(pool), { type: "subscribe", agent: context.id, types: typesOf(plan) });
+      if (plan !== null)
+        for (const pool of pools)
+          enqueue.sendTo(router(pool), { type: "subscribe", agent: context.id, types: typesOf(plan) });
       for (const pool of poolsOf(context.plan)) {
         if (!pools.includes(pool)) enqueue.sendTo(router(pool), { type: "unsubscribe", agent: context.id });
       }
@@ -53,7 +67,8 @@ const machine = setup({
       if (event.type !== "event") return;
       const taken = takeEvent(context, event.event, now());
       enqueue.assign(taken.context);
-      if (taken.dropped.length > 0) enqueue(publish(AGENT_POOL, () => lossOf(taken.context, "agent.overloaded", taken.dropped)));
+      if (taken.dropped.length > 0)
+        enqueue(publish(AGENT_POOL, () => lossOf(taken.context, "agent.overloaded", taken.dropped)));
     }),
     startWaiting: enqueueActions(({ context, enqueue }) => {
       const { plan } = context;
@@ -62,7 +77,11 @@ const machine = setup({
       enqueue.assign(next.context);
       for (const { task, spec } of next.starts) {
         enqueue.sendTo(ref("task", task), { type: "start", task: spec });
-        enqueue.sendTo(ref("task", task), { type: "abort", reason: "timeout" }, { delay: taskTimeoutOf(plan), id: timerOf(task) });
+        enqueue.sendTo(
+          ref("task", task),
+          { type: "abort", reason: "timeout" },
+          { delay: taskTimeoutOf(plan), id: timerOf(task) },
+        );
       }
     }),
     recordEnd: enqueueActions(({ context, event, enqueue }) => {
@@ -77,12 +96,14 @@ const machine = setup({
       enqueue.assign({ waiting: [], counts });
       enqueue(publish(AGENT_POOL, () => lossOf({ ...context, waiting: [] }, "agent.retired", lost)));
     }),
-    refuseForeign: reply(({ context, event }) => ({
-      ok: false,
-      code: "BAD_REQUEST",
-      message: `The plan is for agent "${event.type === "deploy" ? event.plan.id : ""}", not "${context.id}": send it there`,
-    })),
+    refuse: reply(({ context, event }) => ({ ok: false, code: "BAD_REQUEST", message: refusalOf(context, event) })),
     answerDeployed: reply(({ context }) => ({ ok: true, agent: context.id, version: context.plan?.version ?? null })),
+    /** Without it an ask would be answered with the whole context. */
+    answerTaken: reply(({ context }) => ({
+      ok: true,
+      running: context.running.length,
+      waiting: context.waiting.length,
+    })),
     answerRetired: reply(({ context }) => ({ ok: true, agent: context.id, running: context.running.length })),
   },
 }).createMachine({
@@ -93,7 +114,7 @@ const machine = setup({
     draft: {
       on: {
         deploy: [
-          { guard: "isForeign", actions: "refuseForeign" },
+          { guard: "isRefused", actions: "refuse" },
           { target: "deployed", actions: ["follow", "adopt", "answerDeployed"] },
         ],
       },
@@ -102,12 +123,12 @@ const machine = setup({
       initial: "idle",
       on: {
         deploy: [
-          { guard: "isForeign", actions: "refuseForeign" },
+          { guard: "isRefused", actions: "refuse" },
           // Work under way goes on; what waits is started by the new plan.
           { actions: ["follow", "adopt", "startWaiting", "answerDeployed"] },
         ],
-        event: { actions: ["take", "startWaiting"] },
-        "task.finished": { actions: ["recordEnd", "startWaiting"] },
+        event: [{ guard: "isRefused", actions: "refuse" }, { actions: ["take", "startWaiting", "answerTaken"] }],
+        "task.finished": { actions: ["recordEnd", "startWaiting", "answerTaken"] },
         retire: { target: "retired", actions: ["follow", "giveUpWaiting", "answerRetired"] },
       },
       states: {
@@ -118,10 +139,10 @@ const machine = setup({
     retired: {
       on: {
         deploy: [
-          { guard: "isForeign", actions: "refuseForeign" },
+          { guard: "isRefused", actions: "refuse" },
           { target: "deployed", actions: ["follow", "adopt", "answerDeployed"] },
         ],
-        "task.finished": { actions: "recordEnd" },
+        "task.finished": { actions: ["recordEnd", "answerTaken"] },
       },
     },
   },

@@ -17,7 +17,11 @@ export interface SkillFacts {
 }
 
 /** As read, with holes where something was invalid. */
-type Draft<T> = T extends readonly (infer U)[] ? readonly (Draft<U> | undefined)[] : T extends object ? { readonly [K in keyof T]?: Draft<T[K]> } : T;
+type Draft<T> = T extends readonly (infer U)[]
+  ? readonly (Draft<U> | undefined)[]
+  : T extends object
+    ? { readonly [K in keyof T]?: Draft<T[K]> }
+    : T;
 type DraftDefinition = Draft<AgentDefinition>;
 type DraftPlaybook = Draft<AgentDefinition["playbook"][number]>;
 type DraftStep = Draft<AgentDefinition["playbook"][number]["steps"][number]>;
@@ -31,31 +35,75 @@ interface Rules {
 }
 
 /** Reports every broken rule. `skills` are those that exist in code; without them nothing is said about existence. */
-export function checkRules(definition: AgentDefinition, tree: Tree, skills: ReadonlyMap<string, SkillFacts> | undefined, report: Report): void {
+export function checkRules(
+  definition: AgentDefinition,
+  tree: Tree,
+  skills: ReadonlyMap<string, SkillFacts> | undefined,
+  report: Report,
+): void {
   const wrong = (path: Path, message: string, hint: string) => report.add(locate(tree, path), path, message, hint);
   const rules: Rules = { draft: definition, skills, wrong, tree };
   const { triggers } = rules.draft;
-  refuseTwins(rules, ["skills"], rules.draft.skills?.map((skill) => skill?.id), "skill", "id");
-  refuseTwins(rules, ["subagents"], rules.draft.subagents?.map((agent) => agent?.id), "subagent", "id");
-  refuseTwins(rules, ["triggers", "events"], triggers?.events?.map((trigger) => trigger?.type), "trigger", "type");
+  refuseTwins(
+    rules,
+    ["skills"],
+    rules.draft.skills?.map((skill) => skill?.id),
+    "skill",
+    "id",
+  );
+  refuseTwins(
+    rules,
+    ["subagents"],
+    rules.draft.subagents?.map((agent) => agent?.id),
+    "subagent",
+    "id",
+  );
+  refuseTwins(
+    rules,
+    ["triggers", "events"],
+    triggers?.events?.map((trigger) => trigger?.type),
+    "trigger",
+    "type",
+  );
   refuseTwins(rules, ["triggers", "event_pools"], triggers?.event_pools, "pool");
-  refuseTwins(rules, ["playbook"], rules.draft.playbook?.map((playbook) => playbook?.on), "playbook", "on");
+  refuseTwins(
+    rules,
+    ["playbook"],
+    rules.draft.playbook?.map((playbook) => playbook?.on),
+    "playbook",
+    "on",
+  );
   if ((triggers?.events?.length ?? 0) > 0 && triggers?.event_pools?.length === 0) {
-    wrong(["triggers", "event_pools"], "The agent follows no pool, so none of its triggers can fire", 'Name the pools, like "- shared.alerts"');
+    wrong(
+      ["triggers", "event_pools"],
+      "The agent follows no pool, so none of its triggers can fire",
+      'Name the pools, like "- shared.alerts"',
+    );
   }
   rules.draft.playbook?.forEach((playbook, index) => {
     if (playbook !== undefined) checkPlaybook(rules, playbook, ["playbook", index]);
   });
 }
 
-function refuseTwins(rules: Rules, path: Path, names: readonly (string | undefined)[] | undefined, what: string, field?: string): void {
+function refuseTwins(
+  rules: Rules,
+  path: Path,
+  names: readonly (string | undefined)[] | undefined,
+  what: string,
+  field?: string,
+): void {
   const first = new Map<string, number>();
   names?.forEach((name, index) => {
     if (name === undefined) return;
     const before = first.get(name);
     const at = [...path, index, ...(field === undefined ? [] : [field])];
     if (before === undefined) first.set(name, index);
-    else rules.wrong(at, `The ${what} "${short(name)}" stands twice`, `Keep one; the first is number ${before + 1} of the list`);
+    else
+      rules.wrong(
+        at,
+        `The ${what} "${short(name)}" stands twice`,
+        `Keep one; the first is number ${before + 1} of the list`,
+      );
   });
 }
 
@@ -64,13 +112,31 @@ function checkPlaybook(rules: Rules, playbook: DraftPlaybook, path: Path): void 
   const known = types.filter((type) => type !== undefined);
   const { on } = playbook;
   // A list with holes may hold the very trigger that is missing.
-  if (on !== undefined && known.length === types.length && !known.some((type) => type === on || typeMatches(type, on))) {
-    rules.wrong([...path, "on"], `No trigger fires for "${short(on)}"`, known.length === 0 ? `Add it to triggers.events: "- type: ${on}"` : suggest(on, known, "triggers"));
+  if (
+    on !== undefined &&
+    known.length === types.length &&
+    !known.some((type) => type === on || typeMatches(type, on))
+  ) {
+    rules.wrong(
+      [...path, "on"],
+      `No trigger fires for "${short(on)}"`,
+      known.length === 0 ? `Add it to triggers.events: "- type: ${on}"` : suggest(on, known, "triggers"),
+    );
   }
   if (playbook.device === "event" && !(rules.draft.permissions?.devices?.includes("take_control") ?? true)) {
-    rules.wrong(path, "The playbook locks the event's device without the permission to", 'Add "devices: [take_control]" to permissions, or "device: none" here');
+    rules.wrong(
+      path,
+      "The playbook locks the event's device without the permission to",
+      'Add "devices: [take_control]" to permissions, or "device: none" here',
+    );
   }
-  refuseTwins(rules, [...path, "steps"], playbook.steps?.map((step) => step?.id), "step", "id");
+  refuseTwins(
+    rules,
+    [...path, "steps"],
+    playbook.steps?.map((step) => step?.id),
+    "step",
+    "id",
+  );
   const earlier = new Set<string>();
   playbook.steps?.forEach((step, index) => {
     if (step === undefined) return;
@@ -89,16 +155,33 @@ function checkSkill(rules: Rules, playbook: DraftPlaybook, step: DraftStep, path
   if (declared === undefined) {
     const names = (rules.draft.skills ?? []).flatMap((each) => each?.id ?? []);
     const hasHoles = names.length !== rules.draft.skills?.length;
-    if (!hasHoles) rules.wrong(at, `The skill "${skill}" is not listed in skills`, names.length === 0 ? `Add "skills: [${skill}]"` : suggest(skill, names, "skills"));
+    if (!hasHoles)
+      rules.wrong(
+        at,
+        `The skill "${skill}" is not listed in skills`,
+        names.length === 0 ? `Add "skills: [${skill}]"` : suggest(skill, names, "skills"),
+      );
   } else if (declared.nats === undefined && rules.skills !== undefined && !rules.skills.has(skill)) {
-    rules.wrong(at, `There is no skill "${skill}"`, `${suggest(skill, [...rules.skills.keys()], "skills")}, or declare "{ id: ${skill}, nats: <name> }" in skills`);
+    rules.wrong(
+      at,
+      `There is no skill "${skill}"`,
+      `${suggest(skill, [...rules.skills.keys()], "skills")}, or declare "{ id: ${skill}, nats: <name> }" in skills`,
+    );
   }
   if (rules.draft.config?.approval_required_for?.includes(skill) === true) {
-    rules.wrong(at, `The skill "${skill}" needs an approval, and a playbook cannot ask for one`, "Take it out of the steps, or out of config.approval_required_for");
+    rules.wrong(
+      at,
+      `The skill "${skill}" needs an approval, and a playbook cannot ask for one`,
+      "Take it out of the steps, or out of config.approval_required_for",
+    );
   }
   const facts = declared?.nats === undefined ? rules.skills?.get(skill) : undefined;
   if (playbook.device === "none" && (facts?.needsDevice === true || declared?.needs_device === true)) {
-    rules.wrong(at, `The skill "${skill}" needs a device, and the playbook takes none`, 'Write "device: event" in the playbook');
+    rules.wrong(
+      at,
+      `The skill "${skill}" needs a device, and the playbook takes none`,
+      'Write "device: event" in the playbook',
+    );
   }
   checkArguments(rules, step, facts, skill, path);
 }
@@ -108,10 +191,20 @@ function checkArguments(rules: Rules, step: DraftStep, facts: SkillFacts | undef
   const known = [...facts.args.required, ...facts.args.optional];
   const given = Object.keys(step.with);
   for (const name of facts.args.required) {
-    if (!given.includes(name)) rules.wrong([...path, "with", name], `The skill "${skill}" needs the argument "${name}"`, `Add "with: { ${name}: … }"`);
+    if (!given.includes(name))
+      rules.wrong(
+        [...path, "with", name],
+        `The skill "${skill}" needs the argument "${name}"`,
+        `Add "with: { ${name}: … }"`,
+      );
   }
   for (const name of given) {
-    if (!known.includes(name)) rules.wrong([...path, "with", name], `The skill "${skill}" has no argument "${short(name)}"`, suggest(name, known, "arguments"));
+    if (!known.includes(name))
+      rules.wrong(
+        [...path, "with", name],
+        `The skill "${skill}" has no argument "${short(name)}"`,
+        suggest(name, known, "arguments"),
+      );
   }
 }
 

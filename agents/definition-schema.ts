@@ -3,7 +3,24 @@
  * names fit in subjects and keys.
  */
 import { PRIORITIES } from "../runtime/priority.ts";
-import { anyScalar, checkedText, data, duration, flag, integer, list, object, oneOf, optional, type Reader, record, required, scalarOr, text, withDefault } from "./readers.ts";
+import {
+  anyScalar,
+  checkedText,
+  data,
+  duration,
+  flag,
+  integer,
+  list,
+  object,
+  oneOf,
+  optional,
+  type Reader,
+  record,
+  required,
+  scalarOr,
+  text,
+  withDefault,
+} from "./readers.ts";
 import { isVersionRange, parseVersion } from "./version.ts";
 
 /** Tasks of one agent at once at most: each has a timer of the agent, and 1,024 are the runtime's limit. */
@@ -38,14 +55,26 @@ const DEFAULT_LOCK_TTL = "30s";
 const MIN_LOCK_TTL_MS = 5_000;
 const MAX_LOCK_TTL_MS = 600_000;
 
-export const ID_FORM = { pattern: /^[A-Za-z][A-Za-z0-9_-]{0,63}$/, says: "Use 1 to 64 of A-Z a-z 0-9 _ -, a letter first" };
+export const ID_FORM = {
+  pattern: /^[A-Za-z][A-Za-z0-9_-]{0,63}$/,
+  says: "Use 1 to 64 of A-Z a-z 0-9 _ -, a letter first",
+};
 const EVENT_TYPE = {
   pattern: /^(?=.{1,120}$)[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*(\.\*)?$/,
   says: 'Write dotted lower-case words, like "alert.blackscreen", or "alert.*" for all below',
 };
-const POOL = { pattern: /^(shared|own)\.[a-z][a-z0-9_-]{0,63}$/, says: 'Write "shared.<name>" or "own.<name>", like "shared.alerts"' };
-const DATABASE_RIGHT = { pattern: /^(read|write)(\.[a-z][a-z0-9_]*)?$/, says: 'Write "read", "write" or one table, like "write.results"' };
-const CRON = { pattern: /^([\d*/,A-Za-z#?-]+\s+){4,5}[\d*/,A-Za-z#?-]+$/, says: 'Write five fields, like "0 */6 * * *"' };
+const POOL = {
+  pattern: /^(shared|own)\.[a-z][a-z0-9_-]{0,63}$/,
+  says: 'Write "shared.<name>" or "own.<name>", like "shared.alerts"',
+};
+const DATABASE_RIGHT = {
+  pattern: /^(read|write)(\.[a-z][a-z0-9_]*)?$/,
+  says: 'Write "read", "write" or one table, like "write.results"',
+};
+const CRON = {
+  pattern: /^([\d*/,A-Za-z#?-]+\s+){4,5}[\d*/,A-Za-z#?-]+$/,
+  says: 'Write five fields, like "0 */6 * * *"',
+};
 const ANY_NAME = { max: 64, form: { pattern: /^[A-Za-z][A-Za-z0-9_.-]*$/, says: "Use letters, digits, _ . -" } };
 
 const version = checkedText("The version", 64, (value) =>
@@ -69,7 +98,9 @@ const description = text("The description", { max: MAX_DESCRIPTION_CHARS, min: 0
 const scalars = scalarOr(anyScalar, list("The filter", anyScalar, { max: MAX_FILTERS, min: 1 }));
 const filter = scalarOr(anyScalar, {
   read: (tree, path, report) =>
-    tree.kind === "map" ? object("The filter", { not: required(scalars) }).read(tree, path, report) : scalars.read(tree, path, report),
+    tree.kind === "map"
+      ? object("The filter", { not: required(scalars) }).read(tree, path, report)
+      : scalars.read(tree, path, report),
 } satisfies Reader<unknown>);
 
 const trigger = object("The trigger", {
@@ -87,7 +118,8 @@ const natsSkill = object("The skill", {
 /** `name` stands for `{ id: name }`. */
 const skill: Reader<{ id: string; nats?: string; needs_device: boolean }> = {
   read: (tree, path, report) => {
-    if (tree.kind === "map") return natsSkill.read(tree, path, report) as { id: string; nats?: string; needs_device: boolean } | undefined;
+    if (tree.kind === "map")
+      return natsSkill.read(tree, path, report) as { id: string; nats?: string; needs_device: boolean } | undefined;
     const name = id("The skill").read(tree, path, report);
     return name === undefined ? undefined : { id: name, needs_device: false };
   },
@@ -111,18 +143,33 @@ const playbook = object("The playbook", {
 const subagent = object("The subagent", {
   id: required(id("The subagent's id")),
   version: withDefault(range, "*"),
-  delegate_for: withDefault(list('The key "delegate_for"', text("The kind of work", ANY_NAME), { max: MAX_SKILLS }), []),
+  delegate_for: withDefault(
+    list('The key "delegate_for"', text("The kind of work", ANY_NAME), { max: MAX_SKILLS }),
+    [],
+  ),
 });
 
 const permissions = object("The permissions", {
-  devices: withDefault(list("The device permissions", oneOf("The permission", ["read", "take_control"]), { max: 10 }), []),
-  database: withDefault(list("The database permissions", text("The permission", { max: 64, form: DATABASE_RIGHT }), { max: 50 }), []),
+  devices: withDefault(
+    list("The device permissions", oneOf("The permission", ["read", "take_control"]), { max: 10 }),
+    [],
+  ),
+  database: withDefault(
+    list("The database permissions", text("The permission", { max: 64, form: DATABASE_RIGHT }), { max: 50 }),
+    [],
+  ),
   external: withDefault(list("The external systems", text("The system", ANY_NAME), { max: 50 }), []),
 });
 
 const config = object("The config", {
-  max_parallel_tasks: withDefault(integer('The key "max_parallel_tasks"', 1, MAX_PARALLEL_TASKS), DEFAULT_PARALLEL_TASKS),
-  approval_required_for: withDefault(list('The key "approval_required_for"', text("The skill", ANY_NAME), { max: MAX_SKILLS }), []),
+  max_parallel_tasks: withDefault(
+    integer('The key "max_parallel_tasks"', 1, MAX_PARALLEL_TASKS),
+    DEFAULT_PARALLEL_TASKS,
+  ),
+  approval_required_for: withDefault(
+    list('The key "approval_required_for"', text("The skill", ANY_NAME), { max: MAX_SKILLS }),
+    [],
+  ),
   auto_retry: withDefault(flag('The key "auto_retry"'), true),
   feedback_collection: withDefault(flag('The key "feedback_collection"'), true),
   timeout_seconds: withDefault(integer('The key "timeout_seconds"', 1, MAX_TASK_TIMEOUT_S), DEFAULT_TASK_TIMEOUT_S),
@@ -150,12 +197,18 @@ export const definitionReader = object("The definition", {
     }),
   ),
   goal: required(
-    object("The goal", { type: required(oneOf("The goal's type", ["continuous", "on-demand"])), description: required(description) }),
+    object("The goal", {
+      type: required(oneOf("The goal's type", ["continuous", "on-demand"])),
+      description: required(description),
+    }),
   ),
   triggers: withDefault(
     object("The triggers", {
       events: withDefault(list("The list of events", trigger, { max: MAX_TRIGGERS }), []),
-      event_pools: withDefault(list("The list of pools", text("The pool", { max: 80, form: POOL }), { max: MAX_POOLS }), []),
+      event_pools: withDefault(
+        list("The list of pools", text("The pool", { max: 80, form: POOL }), { max: MAX_POOLS }),
+        [],
+      ),
     }),
     { events: [], event_pools: [] },
   ),

@@ -26,8 +26,10 @@ export function parseDefinition(source: string, options: ParseOptions = {}): Age
   const report = new Report(problems);
   const definition = definitionReader.read(tree, [], report);
   if (definition !== undefined) checkRules(definition, tree, options.skills, report);
-  if (definition === undefined || report.problems.length > 0) throw new DefinitionInvalidError(inOrder(report.problems));
+  if (definition === undefined || report.problems.length > 0)
+    throw new DefinitionInvalidError(inOrder(report.problems));
   return definition;
 }
 
-const inOrder = (problems: readonly Problem[]): Problem[] => [...problems].sort((a, b) => a.line - b.line || a.column - b.column);
+const inOrder = (problems: readonly Problem[]): Problem[] =>
+  [...problems].sort((a, b) => a.line - b.line || a.column - b.column);

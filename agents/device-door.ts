@@ -15,9 +15,14 @@ export const COMMAND_ATTEMPT_MS = 10_000;
 export const COMMAND_ATTEMPTS = 6;
 
 /** Sends `command` to the device of the run. */
-export async function commandDevice(run: SkillRun, command: string, params: Readonly<Record<string, unknown>> = {}): Promise<SkillResult> {
+export async function commandDevice(
+  run: SkillRun,
+  command: string,
+  params: Readonly<Record<string, unknown>> = {},
+): Promise<SkillResult> {
   const { device, token, task, step, invocationId, broker, names } = run;
-  if (device === null || token === null) return { status: "failed", message: `The command "${command}" needs a locked device, and the task holds none` };
+  if (device === null || token === null)
+    return { status: "failed", message: `The command "${command}" needs a locked device, and the task holds none` };
   const who = `The driver of "${deviceId(device)}"`;
   const body = encodeJson({ command, params, token, task, step, invocationId });
   for (let attempt = 1; attempt <= COMMAND_ATTEMPTS; attempt++) {
@@ -25,21 +30,31 @@ export async function commandDevice(run: SkillRun, command: string, params: Read
       const sent = broker.request(names.deviceCommand(device.host, device.device), body, COMMAND_ATTEMPT_MS);
       return readAnswer(who, command, await abortable(sent, run.signal, `The command "${command}"`));
     } catch (error) {
-      if (error instanceof NoResponderError) return { status: "failed", message: `${who} is not there: start it, or check that its host is online` };
+      if (error instanceof NoResponderError)
+        return { status: "failed", message: `${who} is not there: start it, or check that its host is online` };
       if (!(error instanceof BrokerUnavailableError)) throw error;
     }
   }
-  return { status: "unknown", message: `${who} did not answer "${command}" in ${COMMAND_ATTEMPTS * COMMAND_ATTEMPT_MS} ms: whether it was done is unknown` };
+  return {
+    status: "unknown",
+    message: `${who} did not answer "${command}" in ${COMMAND_ATTEMPTS * COMMAND_ATTEMPT_MS} ms: whether it was done is unknown`,
+  };
 }
 
 function readAnswer(who: string, command: string, answer: Uint8Array): SkillResult {
   const fields = decodeFields(answer);
-  if (fields === null || typeof fields["ok"] !== "boolean") return { status: "failed", message: `${who} answered "${command}" with no JSON object that has "ok"` };
+  if (fields === null || typeof fields["ok"] !== "boolean")
+    return { status: "failed", message: `${who} answered "${command}" with no JSON object that has "ok"` };
   const { ok, output, error, code } = fields;
   const evidence = evidenceIn(fields["evidence"]);
-  if (evidence === null) return { status: "failed", message: `${who} answered "${command}" with evidence that is none` };
+  if (evidence === null)
+    return { status: "failed", message: `${who} answered "${command}" with evidence that is none` };
   const shown = { evidence, ...(output === undefined ? {} : { output }) };
   if (ok) return { status: "succeeded", ...shown };
   const reason = typeof error === "string" && error !== "" ? error : "no reason given";
-  return { status: "failed", ...shown, message: `${who} refused "${command}"${typeof code === "string" ? ` (${code})` : ""}: ${reason}` };
+  return {
+    status: "failed",
+    ...shown,
+    message: `${who} refused "${command}"${typeof code === "string" ? ` (${code})` : ""}: ${reason}`,
+  };
 }

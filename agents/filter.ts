@@ -9,18 +9,26 @@ import type { AgentPlan, AgentTrigger, Playbook } from "../actors/messages/agent
 /** The trigger that takes `event`: the most exact one whose filters agree. */
 export function triggerFor(plan: AgentPlan, event: LabEvent): AgentTrigger | undefined {
   return mostExact(
-    plan.triggers.filter((trigger) => typeMatches(trigger.type, event.type) && passesFilters(trigger.filters, event.data)),
+    plan.triggers.filter(
+      (trigger) => typeMatches(trigger.type, event.type) && passesFilters(trigger.filters, event.data),
+    ),
     (trigger) => trigger.type,
   );
 }
 
 /** The playbook for an event type: the most exact one. */
 export const playbookFor = (plan: AgentPlan, type: string): Playbook | undefined =>
-  mostExact(plan.playbooks.filter((playbook) => typeMatches(playbook.on, type)), (playbook) => playbook.on);
+  mostExact(
+    plan.playbooks.filter((playbook) => typeMatches(playbook.on, type)),
+    (playbook) => playbook.on,
+  );
 
 function mostExact<T>(items: readonly T[], pattern: (item: T) => string): T | undefined {
   const rank = (item: T) => (pattern(item).endsWith("*") ? pattern(item).length : Number.POSITIVE_INFINITY);
-  return items.reduce<T | undefined>((best, item) => (best === undefined || rank(item) > rank(best) ? item : best), undefined);
+  return items.reduce<T | undefined>(
+    (best, item) => (best === undefined || rank(item) > rank(best) ? item : best),
+    undefined,
+  );
 }
 
 /** Every filter agrees with the event's data. A list means any of; `{ not: … }` means none of. */
@@ -32,7 +40,8 @@ export function passesFilters(filters: Readonly<Record<string, unknown>> | undef
   });
 }
 
-const isAnyOf = (wanted: unknown, value: unknown): boolean => (Array.isArray(wanted) ? wanted.includes(value) : wanted === value);
+const isAnyOf = (wanted: unknown, value: unknown): boolean =>
+  Array.isArray(wanted) ? wanted.includes(value) : wanted === value;
 
 function valueAt(data: unknown, path: string): unknown {
   return path.split(".").reduce<unknown>((here, step) => {

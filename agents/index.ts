@@ -2,7 +2,13 @@
 export { AGENT_POOL, agentKind } from "./agent.ts";
 export type { AgentContext, EndedTask, RunningTask, WaitingWork } from "./agent-state.ts";
 export { type AgentDefinition, parseDefinition, type ParseOptions, type SkillFacts } from "./definition.ts";
-export { AgentNotFoundError, DefinitionInvalidError, type Problem, SkillDefinitionError, VersionConflictError } from "./errors.ts";
+export {
+  AgentNotFoundError,
+  DefinitionInvalidError,
+  type Problem,
+  SkillDefinitionError,
+  VersionConflictError,
+} from "./errors.ts";
 export { planOf } from "./plan.ts";
 export { MAX_DEFINITION_BYTES } from "./positions.ts";
 export { AgentRegistry, type RegisteredAgent, type Registration } from "./registry.ts";

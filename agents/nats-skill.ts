@@ -12,7 +12,11 @@ import { encodeJson, readResult } from "./skill-result.ts";
 export const NATS_SKILL_DEADLINE_MS = 3_600_000;
 
 /** Calls the service `name`. */
-export async function runNatsSkill(name: string, args: Readonly<Record<string, unknown>>, run: SkillRun): Promise<SkillResult> {
+export async function runNatsSkill(
+  name: string,
+  args: Readonly<Record<string, unknown>>,
+  run: SkillRun,
+): Promise<SkillResult> {
   const { device, token, task, step, invocationId, broker, names } = run;
   const who = `The skill service "${name}"`;
   const subject = names.skill(name);
@@ -20,8 +24,10 @@ export async function runNatsSkill(name: string, args: Readonly<Record<string, u
   try {
     return readResult(who, await abortable(broker.request(subject, body, NATS_SKILL_DEADLINE_MS), run.signal, who));
   } catch (error) {
-    if (error instanceof NoResponderError) return { status: "failed", message: `${who} is not there: start one that answers requests on "${subject}"` };
-    if (error instanceof BrokerUnavailableError) return { status: "unknown", message: `${who} did not answer: whether it did its work is unknown` };
+    if (error instanceof NoResponderError)
+      return { status: "failed", message: `${who} is not there: start one that answers requests on "${subject}"` };
+    if (error instanceof BrokerUnavailableError)
+      return { status: "unknown", message: `${who} did not answer: whether it did its work is unknown` };
     throw error;
   }
 }

@@ -33,7 +33,9 @@ export function suggest(name: string, candidates: readonly string[], what: strin
 const MAX_SHOWN = 12;
 
 export const shortList = (names: readonly string[]): string =>
-  names.length <= MAX_SHOWN ? names.join(", ") : `${names.slice(0, MAX_SHOWN).join(", ")} and ${names.length - MAX_SHOWN} more`;
+  names.length <= MAX_SHOWN
+    ? names.join(", ")
+    : `${names.slice(0, MAX_SHOWN).join(", ")} and ${names.length - MAX_SHOWN} more`;
 
 /** Optimal string alignment: a swap of two neighbours counts as one slip, as it is for the typist. */
 function editDistance(a: string, b: string): number {
@@ -43,7 +45,11 @@ function editDistance(a: string, b: string): number {
     const next = [row];
     for (let column = 1; column <= b.length; column++) {
       const same = a[row - 1] === b[column - 1];
-      let cost = Math.min((last[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1, (last[column - 1] ?? 0) + (same ? 0 : 1));
+      let cost = Math.min(
+        (last[column] ?? 0) + 1,
+        (next[column - 1] ?? 0) + 1,
+        (last[column - 1] ?? 0) + (same ? 0 : 1),
+      );
       const swapped = row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1];
       if (swapped) cost = Math.min(cost, (beforeLast[column - 2] ?? 0) + 1);
       next.push(cost);

@@ -41,7 +41,11 @@ const triggerOf = (trigger: AgentDefinition["triggers"]["events"][number]): Agen
   ...(trigger.filters === undefined ? {} : { filters: trigger.filters }),
 });
 
-const playbookOf = (definition: AgentDefinition, playbook: PlaybookDefinition, skills: ReadonlyMap<string, SkillFacts>): Playbook => ({
+const playbookOf = (
+  definition: AgentDefinition,
+  playbook: PlaybookDefinition,
+  skills: ReadonlyMap<string, SkillFacts>,
+): Playbook => ({
   on: playbook.on,
   device: playbook.device === "event" ? "event" : null,
   steps: playbook.steps.map((step) => stepOf(definition, step, skills)),
@@ -57,7 +61,8 @@ function stepOf(definition: AgentDefinition, step: StepDefinition, skills: Reado
     with: step.with,
     timeoutMs: msOf(step.timeout),
     retries: step.retries ?? (definition.config.auto_retry ? AUTO_RETRIES : 0),
-    needsDevice: declared?.needs_device === true || (nats === undefined && skills.get(step.skill)?.needsDevice === true),
+    needsDevice:
+      declared?.needs_device === true || (nats === undefined && skills.get(step.skill)?.needsDevice === true),
   };
 }
 

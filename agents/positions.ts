@@ -2,7 +2,19 @@
  * YAML or JSON text as a tree in which every value knows where it stands. Invariant: bounded, whatever the text holds:
  * its length, its depth and what its aliases expand to are limited, and nothing but problems comes of a bad text.
  */
-import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, parseDocument, type YAMLMap, type YAMLSeq } from "yaml";
+import {
+  type Alias,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type ParsedNode,
+  parseDocument,
+  type YAMLMap,
+  type YAMLSeq,
+} from "yaml";
 import type { Problem } from "./errors.ts";
 
 export interface Place {
@@ -52,7 +64,12 @@ export function readTree(source: string): { readonly tree: Tree | null; readonly
     return { tree: null, problems: [{ path: "$", line: 1, column: 1, message, hint: "Move large data out of it" }] };
   }
   const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, stringKeys: true });
+  const document = parseDocument(source, {
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: false,
+    stringKeys: true,
+  });
   const builder = new TreeBuilder(lines);
   for (const error of [...document.errors, ...document.warnings]) {
     builder.report(builder.place(error.pos[0]), [], sentence(error.message), "See the YAML 1.2 syntax; JSON works too");
@@ -100,7 +117,11 @@ class TreeBuilder {
       return { kind: "scalar", ...at, value: null, size: 1, depth: 0 };
     }
     if (isAlias(node)) return this.#alias(node, path, at);
-    const tree = isMap(node) ? this.#map(node, path, at) : isSeq(node) ? this.#list(node, path, at) : this.#scalar(node, path, at);
+    const tree = isMap(node)
+      ? this.#map(node, path, at)
+      : isSeq(node)
+        ? this.#list(node, path, at)
+        : this.#scalar(node, path, at);
     // Set only once complete: an alias inside its own anchor finds nothing, so there are no cycles.
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, tree);
     return tree;
@@ -109,7 +130,12 @@ class TreeBuilder {
   #alias(node: Alias, path: Path, at: Place): Tree {
     const found = this.#anchors.get(node.source);
     if (found !== undefined) return found;
-    this.report(at, path, `The alias "*${node.source}" names no anchor before it`, `Write "&${node.source}" at the value that is meant`);
+    this.report(
+      at,
+      path,
+      `The alias "*${node.source}" names no anchor before it`,
+      `Write "&${node.source}" at the value that is meant`,
+    );
     return { kind: "scalar", ...at, value: null, size: 1, depth: 0 };
   }
 
@@ -130,7 +156,12 @@ class TreeBuilder {
         size += name.length + value.size;
         depth = Math.max(depth, value.depth);
       } else {
-        this.report(keyAt, [...path, name], `The key "${short(name)}" stands twice in this mapping`, `Keep one; the first is on line ${first.at.line}`);
+        this.report(
+          keyAt,
+          [...path, name],
+          `The key "${short(name)}" stands twice in this mapping`,
+          `Keep one; the first is on line ${first.at.line}`,
+        );
       }
     }
     return { kind: "map", ...at, entries, size, depth: depth + 1 };
@@ -148,7 +179,12 @@ class TreeBuilder {
     if (value === null || typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value))) {
       return { kind: "scalar", ...at, value, size: 1, depth: 0 };
     }
-    this.report(at, path, `A value of type ${typeof value} cannot be stored`, "Use text, a finite number, true, false, null, a list or a mapping");
+    this.report(
+      at,
+      path,
+      `A value of type ${typeof value} cannot be stored`,
+      "Use text, a finite number, true, false, null, a list or a mapping",
+    );
     return { kind: "scalar", ...at, value: null, size: 1, depth: 0 };
   }
 }
@@ -192,7 +228,10 @@ export function toData(tree: Tree): unknown {
 
 /** `["playbook", 0, "on"]` as `playbook[0].on`. */
 export const pathText = (path: Path): string =>
-  path.reduce<string>((text, step) => (typeof step === "number" ? `${text}[${step}]` : `${text}${text === "" ? "" : "."}${step}`), "") || "$";
+  path.reduce<string>(
+    (text, step) => (typeof step === "number" ? `${text}[${step}]` : `${text}${text === "" ? "" : "."}${step}`),
+    "",
+  ) || "$";
 
 /** Longest value quoted in a message, in characters. */
 const MAX_QUOTED = 60;
@@ -202,4 +241,5 @@ export const short = (text: string): string => (text.length > MAX_QUOTED ? `${te
 /** Longest message of the YAML parser passed on, in characters: it may quote the text. */
 const MAX_SYNTAX_MESSAGE = 200;
 
-const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1, MAX_SYNTAX_MESSAGE).replace(/\.$/, "");
+const sentence = (text: string): string =>
+  text.charAt(0).toUpperCase() + text.slice(1, MAX_SYNTAX_MESSAGE).replace(/\.$/, "");

@@ -5,7 +5,17 @@
 import { DURATION_FORM, formatDuration, parseDuration } from "./duration.ts";
 import type { Problem } from "./errors.ts";
 import { suggest } from "./nearest.ts";
-import { type MapTree, MAX_PROBLEMS, type Path, pathText, type Place, type Scalar, short, toData, type Tree } from "./positions.ts";
+import {
+  type MapTree,
+  MAX_PROBLEMS,
+  type Path,
+  pathText,
+  type Place,
+  type Scalar,
+  short,
+  toData,
+  type Tree,
+} from "./positions.ts";
 
 /** Collects problems, bounded. */
 export class Report {
@@ -32,7 +42,11 @@ interface Field<T> {
 
 export const required = <T>(reader: Reader<T>): Field<T> => ({ reader, required: true, fallback: undefined });
 export const withDefault = <T>(reader: Reader<T>, fallback: T): Field<T> => ({ reader, required: false, fallback });
-export const optional = <T>(reader: Reader<T>): Field<T | undefined> => ({ reader, required: false, fallback: undefined });
+export const optional = <T>(reader: Reader<T>): Field<T | undefined> => ({
+  reader,
+  required: false,
+  fallback: undefined,
+});
 
 const describe = (tree: Tree): string => {
   if (tree.kind === "map") return "a mapping";
@@ -48,7 +62,12 @@ export function object<F extends Fields>(what: string, fields: F): Reader<Valid<
   return {
     read: (tree, path, report) => {
       if (tree.kind !== "map") {
-        report.add(tree, path, `${what} is ${describe(tree)}, not a mapping`, `Write its keys below it: ${Object.keys(fields).join(", ")}`);
+        report.add(
+          tree,
+          path,
+          `${what} is ${describe(tree)}, not a mapping`,
+          `Write its keys below it: ${Object.keys(fields).join(", ")}`,
+        );
         return undefined;
       }
       refuseUnknownKeys(tree, path, report, what, Object.keys(fields));
@@ -76,15 +95,29 @@ function refuseUnknownKeys(tree: MapTree, path: Path, report: Report, what: stri
 }
 
 /** A list; places of invalid items stay, as holes, so that paths keep their numbers. */
-export function list<T>(what: string, item: Reader<T>, limits: { readonly max: number; readonly min?: number }): Reader<T[]> {
+export function list<T>(
+  what: string,
+  item: Reader<T>,
+  limits: { readonly max: number; readonly min?: number },
+): Reader<T[]> {
   return {
     read: (tree, path, report) => {
       if (tree.kind !== "list") {
-        report.add(tree, path, `${what} is ${describe(tree)}, not a list`, 'Write each item on a line that begins with "- "');
+        report.add(
+          tree,
+          path,
+          `${what} is ${describe(tree)}, not a list`,
+          'Write each item on a line that begins with "- "',
+        );
         return undefined;
       }
       if (tree.items.length > limits.max) {
-        report.add(tree, path, `${what} has ${tree.items.length} items, more than ${limits.max}`, "Split the agent in two");
+        report.add(
+          tree,
+          path,
+          `${what} has ${tree.items.length} items, more than ${limits.max}`,
+          "Split the agent in two",
+        );
         return undefined;
       }
       if (tree.items.length < (limits.min ?? 0)) report.add(tree, path, `${what} has no items`, "Add one");
@@ -106,7 +139,12 @@ export function text(what: string, rules: TextRules): Reader<string> {
     read: (tree, path, report) => {
       if (tree.kind !== "scalar" || typeof tree.value !== "string") {
         const quoted = tree.kind === "scalar" && tree.value !== null;
-        report.add(tree, path, `${what} is ${describe(tree)}, not text`, quoted ? `Put it in quotes: "${String(tree.value)}"` : rules.form?.says ?? "Write text");
+        report.add(
+          tree,
+          path,
+          `${what} is ${describe(tree)}, not text`,
+          quoted ? `Put it in quotes: "${String(tree.value)}"` : (rules.form?.says ?? "Write text"),
+        );
         return undefined;
       }
       const { value } = tree;
@@ -123,7 +161,11 @@ export function text(what: string, rules: TextRules): Reader<string> {
 }
 
 /** Text that a function accepts; it answers with the problem or null. */
-export function checkedText(what: string, max: number, check: (value: string) => { readonly hint: string } | null): Reader<string> {
+export function checkedText(
+  what: string,
+  max: number,
+  check: (value: string) => { readonly hint: string } | null,
+): Reader<string> {
   const plain = text(what, { max });
   return {
     read: (tree, path, report) => {
@@ -156,7 +198,12 @@ export function integer(what: string, min: number, max: number): Reader<number> 
     read: (tree, path, report) => {
       const value = tree.kind === "scalar" ? tree.value : undefined;
       if (typeof value === "number" && Number.isSafeInteger(value) && value >= min && value <= max) return value;
-      report.add(tree, path, `${what} is ${describe(tree)}, not a whole number`, `Give a whole number from ${min} to ${max}`);
+      report.add(
+        tree,
+        path,
+        `${what} is ${describe(tree)}, not a whole number`,
+        `Give a whole number from ${min} to ${max}`,
+      );
       return undefined;
     },
   };
@@ -178,10 +225,16 @@ export function duration(what: string, minMs: number, maxMs: number): Reader<str
     read: (tree, path, report) => {
       const value = tree.kind === "scalar" ? tree.value : undefined;
       const ms = typeof value === "string" ? parseDuration(value) : null;
-      const unitMissing = typeof value === "number" ? `Name the unit: ${value}s or ${value}ms` : `Write ${DURATION_FORM}`;
+      const unitMissing =
+        typeof value === "number" ? `Name the unit: ${value}s or ${value}ms` : `Write ${DURATION_FORM}`;
       if (ms === null) report.add(tree, path, `${what} is ${describe(tree)}, not a duration`, unitMissing);
       else if (ms < minMs || ms > maxMs) {
-        report.add(tree, path, `${what} is ${describe(tree)}, out of its limits`, `Give ${formatDuration(minMs)} to ${formatDuration(maxMs)}`);
+        report.add(
+          tree,
+          path,
+          `${what} is ${describe(tree)}, out of its limits`,
+          `Give ${formatDuration(minMs)} to ${formatDuration(maxMs)}`,
+        );
       } else return String(value);
       return undefined;
     },
@@ -194,7 +247,12 @@ export function data(what: string, maxKeys: number): Reader<Readonly<Record<stri
     read: (tree, path, report) => {
       if (tree.kind !== "map" || tree.entries.size > maxKeys) {
         const isMap = tree.kind === "map";
-        report.add(tree, path, `${what} is ${isMap ? `a mapping of more than ${maxKeys} keys` : `${describe(tree)}, not a mapping`}`, "Write keys and values below it");
+        report.add(
+          tree,
+          path,
+          `${what} is ${isMap ? `a mapping of more than ${maxKeys} keys` : `${describe(tree)}, not a mapping`}`,
+          "Write keys and values below it",
+        );
         return undefined;
       }
       return toData(tree) as Readonly<Record<string, unknown>>;
@@ -207,21 +265,31 @@ export function record<T>(what: string, value: Reader<T>, maxKeys: number): Read
   return {
     read: (tree, path, report) => {
       if (data(what, maxKeys).read(tree, path, report) === undefined || tree.kind !== "map") return undefined;
-      const entries = [...tree.entries].map(([key, entry]) => [key, value.read(entry.value, [...path, key], report)] as const);
-      return Object.fromEntries(entries.filter((entry): entry is readonly [string, T & ({} | null)] => entry[1] !== undefined));
+      const entries = [...tree.entries].map(
+        ([key, entry]) => [key, value.read(entry.value, [...path, key], report)] as const,
+      );
+      return Object.fromEntries(
+        entries.filter((entry): entry is readonly [string, T & ({} | null)] => entry[1] !== undefined),
+      );
     },
   };
 }
 
 /** The first reader for a scalar, the second for anything else. */
 export const scalarOr = <A, B>(scalar: Reader<A>, other: Reader<B>): Reader<A | B> => ({
-  read: (tree, path, report) => (tree.kind === "scalar" ? scalar.read(tree, path, report) : other.read(tree, path, report)),
+  read: (tree, path, report) =>
+    tree.kind === "scalar" ? scalar.read(tree, path, report) : other.read(tree, path, report),
 });
 
 export const anyScalar: Reader<Scalar> = {
   read: (tree, path, report) => {
     if (tree.kind === "scalar") return tree.value;
-    report.add(tree, path, `The value is ${describe(tree)}, not a plain value`, "Write text, a number, true, false or null");
+    report.add(
+      tree,
+      path,
+      `The value is ${describe(tree)}, not a plain value`,
+      "Write text, a number, true, false or null",
+    );
     return undefined;
   },
 };

@@ -4,17 +4,21 @@
  */
 import type { AgentPlan } from "../actors/messages/agent.ts";
 import type { Names } from "../nats-config/subjects.ts";
+import { sizeOf } from "../runtime/codec.ts";
 import { BrokerUnavailableError, CorruptRecordError, RevisionConflictError } from "../runtime/errors.ts";
 import type { Broker, StoredMessage } from "../runtime/port.ts";
 import { type AgentDefinition, parseDefinition, type SkillFacts } from "./definition.ts";
 import { ID_FORM } from "./definition-schema.ts";
-import { AgentNotFoundError, VersionConflictError } from "./errors.ts";
+import { AgentNotFoundError, DefinitionInvalidError, VersionConflictError } from "./errors.ts";
 import { planOf } from "./plan.ts";
 import { decodeFields, encodeJson } from "./skill-result.ts";
 import { compareVersions, parseVersion } from "./version.ts";
 
 /** Versions of all agents that one listing reads at most. */
 export const REGISTRY_LIST_LIMIT = 5_000;
+
+/** Largest plan, in bytes as they are stored: the agent keeps it in one state beside what waits. */
+export const MAX_PLAN_BYTES = 96 * 1_024;
 
 export interface RegisteredAgent {
   readonly id: string;
@@ -59,7 +63,19 @@ export class AgentRegistry {
    * @throws {DefinitionInvalidError} With every problem.
    */
   check(source: string): AgentDefinition {
-    return parseDefinition(source, { skills: this.#deps.skills });
+    const definition = parseDefinition(source, { skills: this.#deps.skills });
+    const bytes = sizeOf(this.planOf(definition), "The plan");
+    if (bytes <= MAX_PLAN_BYTES) return definition;
+    const message = `The plan of this definition takes ${bytes} bytes, more than ${MAX_PLAN_BYTES}`;
+    throw new DefinitionInvalidError([
+      {
+        path: "playbook",
+        line: 1,
+        column: 1,
+        message,
+        hint: "Split the agent in two, or pass references instead of data",
+      },
+    ]);
   }
 
   /**
@@ -74,7 +90,8 @@ export class AgentRegistry {
     const before = await this.#find(id, version);
     const created = before.agent === null && (await this.#store(definition, source, before.seq));
     const stands = created ? definition : (before.agent ?? (await this.#find(id, version)).agent)?.definition;
-    if (stands !== undefined && contentOf(stands) !== contentOf(definition)) throw new VersionConflictError(id, version);
+    if (stands !== undefined && contentOf(stands) !== contentOf(definition))
+      throw new VersionConflictError(id, version);
     return { id, version, definition, plan: this.planOf(definition), created };
   }
 
@@ -88,7 +105,8 @@ export class AgentRegistry {
    */
   async get(id: string, version?: string): Promise<RegisteredAgent> {
     // Both stand in a key: what cannot be registered cannot be asked for either.
-    if (!ID.test(id) || (version !== undefined && parseVersion(version) === null)) throw new AgentNotFoundError(id, version);
+    if (!ID.test(id) || (version !== undefined && parseVersion(version) === null))
+      throw new AgentNotFoundError(id, version);
     const agent = version === undefined ? (await this.versions(id))[0] : (await this.#find(id, version)).agent;
     if (agent === undefined || agent === null) throw new AgentNotFoundError(id, version);
     return agent;
@@ -127,7 +145,9 @@ export class AgentRegistry {
     const { broker, names } = this.#deps;
     const { id, version } = definition.metadata;
     try {
-      await broker.append(names.kv.agents.key(keyOf(id, version)), encodeJson({ definition, source }), { expectedLastSubjectSeq });
+      await broker.append(names.kv.agents.key(keyOf(id, version)), encodeJson({ definition, source }), {
+        expectedLastSubjectSeq,
+      });
       return true;
     } catch (error) {
       if (error instanceof RevisionConflictError) return false;
@@ -156,7 +176,9 @@ function readRecord(message: StoredMessage): RegisteredAgent | null {
   const source = fields?.["source"];
   const definition = fields?.["definition"] as AgentDefinition | undefined;
   if (typeof source !== "string" || typeof definition?.metadata?.id !== "string") {
-    throw new CorruptRecordError(`The record "${message.subject}" is no agent definition: delete the key, and register the agent again`);
+    throw new CorruptRecordError(
+      `The record "${message.subject}" is no agent definition: delete the key, and register the agent again`,
+    );
   }
   const { id, version } = definition.metadata;
   return { id, version, definition, source, registeredAtMs: message.timeMs };

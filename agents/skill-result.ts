@@ -13,7 +13,8 @@ const MAX_MESSAGE_CHARS = 1_000;
 
 type Fields = Readonly<Record<string, unknown>>;
 
-export const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
+export const isFields = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const failed = (message: string): SkillResult => ({ status: "failed", message: message.slice(0, MAX_MESSAGE_CHARS) });
 
@@ -41,7 +42,13 @@ export function evidenceIn(value: unknown): readonly Evidence[] | null {
 function isEvidence(value: unknown): value is Evidence {
   if (!isFields(value)) return false;
   const { kind, at, ref } = value;
-  return typeof kind === "string" && kind !== "" && typeof at === "number" && Number.isFinite(at) && (ref === undefined || typeof ref === "string");
+  return (
+    typeof kind === "string" &&
+    kind !== "" &&
+    typeof at === "number" &&
+    Number.isFinite(at) &&
+    (ref === undefined || typeof ref === "string")
+  );
 }
 
 /** A result as it came from a service; `who` begins the message when it is none. */
@@ -50,17 +57,30 @@ export function readResult(who: string, answer: Uint8Array): SkillResult {
   if (fields === null) return failed(`${who} answered no JSON object`);
   const { status, output, message } = fields;
   if (status !== "succeeded" && status !== "failed" && status !== "unknown") {
-    return failed(`${who} answered the status ${JSON.stringify(status) ?? "undefined"}: answer "succeeded", "failed" or "unknown"`);
+    return failed(
+      `${who} answered the status ${JSON.stringify(status) ?? "undefined"}: answer "succeeded", "failed" or "unknown"`,
+    );
   }
   const evidence = evidenceIn(fields["evidence"]);
-  if (evidence === null) return failed(`${who} answered evidence that is none: give at most ${MAX_EVIDENCE} of { kind, at, ref?, data? }`);
-  return { status, evidence, ...(output === undefined ? {} : { output }), ...(typeof message === "string" ? { message } : {}) };
+  if (evidence === null)
+    return failed(`${who} answered evidence that is none: give at most ${MAX_EVIDENCE} of { kind, at, ref?, data? }`);
+  return {
+    status,
+    evidence,
+    ...(output === undefined ? {} : { output }),
+    ...(typeof message === "string" ? { message } : {}),
+  };
 }
 
 /** `result` if it can travel, else a failure. A result that cannot be written as JSON throws. */
 export function boundResult(result: SkillResult): SkillResult {
   const bytes = encodeJson(result).length;
-  if (bytes > RESULT_MAX_BYTES) return failed(`The result has ${bytes} bytes, more than ${RESULT_MAX_BYTES}: store it elsewhere and answer a reference`);
+  if (bytes > RESULT_MAX_BYTES)
+    return failed(
+      `The result has ${bytes} bytes, more than ${RESULT_MAX_BYTES}: store it elsewhere and answer a reference`,
+    );
   const { message } = result;
-  return message === undefined || message.length <= MAX_MESSAGE_CHARS ? result : { ...result, message: message.slice(0, MAX_MESSAGE_CHARS) };
+  return message === undefined || message.length <= MAX_MESSAGE_CHARS
+    ? result
+    : { ...result, message: message.slice(0, MAX_MESSAGE_CHARS) };
 }

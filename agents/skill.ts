@@ -43,7 +43,8 @@ export interface Skill extends SkillFacts {
  * @throws {SkillDefinitionError} The id cannot stand in a definition.
  */
 export function defineSkill(skill: Skill): Skill {
-  if (!ID_FORM.pattern.test(skill.id)) throw new SkillDefinitionError(`The skill id "${skill.id}" is not valid: ${ID_FORM.says}`);
+  if (!ID_FORM.pattern.test(skill.id))
+    throw new SkillDefinitionError(`The skill id "${skill.id}" is not valid: ${ID_FORM.says}`);
   return skill;
 }
 
@@ -87,22 +88,31 @@ export class SkillRegistry {
       signal.throwIfAborted();
       return boundResult(await this.#run(call, run));
     } catch (error) {
-      if (error instanceof AbortedError || signal.aborted) throw new AbortedError(`Skill "${call.skill}" was aborted`, { cause: error });
-      return { status: "failed", message: `Skill "${call.skill}" threw ${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}` };
+      if (error instanceof AbortedError || signal.aborted)
+        throw new AbortedError(`Skill "${call.skill}" was aborted`, { cause: error });
+      return {
+        status: "failed",
+        message: `Skill "${call.skill}" threw ${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}`,
+      };
     }
   };
 
   async #run(call: SkillCall, run: SkillRun): Promise<SkillResult> {
-    if (call.skill.startsWith(NATS_SKILL_PREFIX)) return runNatsSkill(call.skill.slice(NATS_SKILL_PREFIX.length), call.args, run);
+    if (call.skill.startsWith(NATS_SKILL_PREFIX))
+      return runNatsSkill(call.skill.slice(NATS_SKILL_PREFIX.length), call.args, run);
     const skill = this.#skills.get(call.skill);
     if (skill === undefined) {
-      return { status: "failed", message: `This node has no skill "${call.skill}": ${suggest(call.skill, [...this.#skills.keys()], "skills")}` };
+      return {
+        status: "failed",
+        message: `This node has no skill "${call.skill}": ${suggest(call.skill, [...this.#skills.keys()], "skills")}`,
+      };
     }
     if (skill.needsDevice && (run.device === null || run.token === null)) {
       return { status: "failed", message: `Skill "${skill.id}" needs a locked device, and the task holds none` };
     }
     const missing = skill.args?.required.find((name) => call.args[name] === undefined);
-    if (missing !== undefined) return { status: "failed", message: `Skill "${skill.id}" needs the argument "${missing}"` };
+    if (missing !== undefined)
+      return { status: "failed", message: `Skill "${skill.id}" needs the argument "${missing}"` };
     return skill.run(call.args, run);
   }
 }

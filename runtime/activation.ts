@@ -68,6 +68,14 @@ export class Activation {
     this.kind = kind;
   }
 
+  /** Takes the stored state, or a new one. */
+  begin(state: ActorState, stored: { readonly seq: number; readonly covers: number } | null): void {
+    this.state = state;
+    this.snapshotSeq = stored?.seq ?? 0;
+    this.coveredSeq = stored?.covers ?? 0;
+    this.savedOutbox = state.outbox.size;
+  }
+
   get isBusy(): boolean {
     return this.state.outbox.size > 0 || this.state.invocations.size > 0 || this.state.timers.size > 0;
   }

@@ -6,14 +6,16 @@ import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 import { decode } from "./codec.ts";
-import { Engine, type Query } from "./engine.ts";
+import { Engine } from "./engine.ts";
 import { encodeError } from "./envelope.ts";
 import { PayloadError, TroupeError } from "./errors.ts";
-import { sealJournal, Journal } from "./journal.ts";
+import { JANITOR_EVERY_MS, sweepJournals } from "./janitor.ts";
+import { Journal, sealJournal } from "./journal.ts";
 import { type MemberFacts, memberKey, Membership } from "./membership.ts";
 import { Ownership } from "./ownership.ts";
 import { passivateIdle } from "./passivation.ts";
 import type { Broker, InboundMessage, StoredMessage, Subscription } from "./port.ts";
+import type { Query } from "./queries.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { ShardTable } from "./shard-table.ts";
 
@@ -45,6 +47,7 @@ export class Incarnation {
   readonly #subscriptions = new Map<number, Subscription[]>();
   readonly #wakes: Subscription[] = [];
   #sweepTimer: TimerHandle | undefined;
+  #janitorTimer: TimerHandle | undefined;
   #failed = false;
 
   constructor(options: IncarnationOptions) {
@@ -84,6 +87,7 @@ export class Incarnation {
     await this.#table.open(this.#o.shards, () => void this.#ownership.reconcile());
     await this.#ownership.start();
     this.#scheduleSweep();
+    this.#scheduleJanitor();
   }
 
   /** Gives everything away and leaves. */
@@ -97,6 +101,7 @@ export class Incarnation {
   abandon(): void {
     this.#closed.abort();
     this.#o.clock.clearTimeout(this.#sweepTimer);
+    this.#o.clock.clearTimeout(this.#janitorTimer);
     this.membership.stop();
     this.#table.close();
     void this.#ownership.stop(false);
@@ -152,7 +157,7 @@ export class Incarnation {
     const { kind, id, respond } = this.#route(message);
     if (!this.membership.isGood) return; // may be stale: somebody else may own the shard
     try {
-      this.engine.query(kind, id, queryIn(message.data), respond);
+      this.engine.queries.ask(kind, id, queryIn(message.data), respond);
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
       respond(encodeError(error));
@@ -184,6 +189,19 @@ export class Incarnation {
     const { broker } = this.#o;
     const respond = reply === undefined ? () => undefined : (answer: Uint8Array) => void broker.publish(reply, answer);
     return { ...partsOf(message.subject), respond };
+  }
+
+  /** Every node does it now and then: it is idempotent, and jitter keeps them apart. */
+  #scheduleJanitor(): void {
+    const { broker, clock, names, log } = this.#o;
+    const isLive = (subject: string) => [...this.membership.members.values()].some(({ name, incarnation }) => names.journal(name, incarnation) === subject);
+    this.#janitorTimer = clock.setTimeout(() => {
+      sweepJournals(broker, names, this.#table, isLive)
+        .catch((error: unknown) => log.warn({ err: error }, "Ended journals not freed: next time"))
+        .finally(() => {
+          if (!this.#closed.signal.aborted) this.#scheduleJanitor();
+        });
+    }, JANITOR_EVERY_MS * (0.5 + clock.random()));
   }
 
   #scheduleSweep(): void {

@@ -130,7 +130,7 @@ class TroupeNode implements Node {
       startedAtMs: this.#startedAtMs,
       shards: this.ownedShards(),
       activations: engine.activations.size,
-      queued: engine.queued,
+      queued: engine.scheduler.letters,
       rounds: engine.committer.rounds,
       inputs: engine.committer.inputs,
       memoryBytes: process.memoryUsage.rss(),

@@ -2,7 +2,6 @@
  * Delivery of actors' messages. Invariant: per pair of sender and receiver one message is under way, in the order of its
  * numbers, repeated under the same number until the receiver has committed or finally refused it. Pools take theirs alike.
  */
-import type { Logger } from "pino";
 import type { Activation } from "./activation.ts";
 import type { Outgoing } from "./actor-state.ts";
 import { addressOf } from "./address.ts";
@@ -14,7 +13,6 @@ import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
 
 export interface OutboxDeps {
   readonly clock: Clock;
-  readonly log: Logger;
   /** Resolves with the receiver's answer. @throws A retryable error when there is none. */
   readonly deliver: (kind: string, id: string, body: Uint8Array, onAnswer: (answer: Uint8Array | TroupeError) => void) => void;
   readonly publish: (pool: string, sender: Activation, message: Outgoing) => Promise<void>;

@@ -87,10 +87,7 @@ async function rebuild(engine: Engine, key: string, placed: readonly PlacedInput
   if (kind === undefined) throw new CorruptRecordError(`The journal holds inputs of kind "${address.kind}", which this node does not define: start it with all kinds of the cluster`);
   const activation = new Activation(address, shardOf(address.kind, address.id, shards), kind);
   const stored = await loadState(engine.options, kind, activation.shard, address.id);
-  activation.state = stored?.state ?? newState();
-  activation.snapshotSeq = stored?.seq ?? 0;
-  activation.coveredSeq = stored?.covers ?? 0;
-  activation.savedOutbox = activation.state.outbox.size;
+  activation.begin(stored?.state ?? newState(), stored);
   for (const { seq, input } of placed) {
     if (seq > activation.coveredSeq) replay(engine, activation, seq, input);
   }
@@ -113,7 +110,7 @@ function replay(engine: Engine, activation: Activation, seq: number, [timeMs, , 
   }
   if (poison !== null) {
     applyPoison(kind, address, state, input, timeMs, poison);
-    engine.poisoned(activation, input, poison, seq);
+    engine.performer.poisoned(activation, input, poison, seq);
   }
   activation.uncovered.push({ round: { seq }, timeMs, body: Buffer.from(body), poison });
   activation.uncoveredBytes += body.length;

@@ -5,7 +5,18 @@ import { defineSkill } from "../skill.ts";
 import { isFields } from "../skill-result.ts";
 
 /** Fields of an analysis that show why it was judged so; the others stay with the device. */
-const SHOWN = ["timestamp", "filename", "blackscreen", "blackscreen_percentage", "freeze", "freeze_diffs", "macroblocks", "quality_score", "audio", "error"];
+const SHOWN = [
+  "timestamp",
+  "filename",
+  "blackscreen",
+  "blackscreen_percentage",
+  "freeze",
+  "freeze_diffs",
+  "macroblocks",
+  "quality_score",
+  "audio",
+  "error",
+];
 
 export const analyseFrame = defineSkill({
   id: "analyse_frame",
@@ -18,9 +29,16 @@ export const analyseFrame = defineSkill({
     const frame = answer.output;
     const { verdict, reason } = judgeFrame(frame);
     const status = verdict === "healthy" ? "succeeded" : verdict === "unknown" ? "unknown" : "failed";
-    const measured = isFields(frame) ? Object.fromEntries(SHOWN.filter((key) => frame[key] !== undefined).map((key) => [key, frame[key]])) : {};
+    const measured = isFields(frame)
+      ? Object.fromEntries(SHOWN.filter((key) => frame[key] !== undefined).map((key) => [key, frame[key]]))
+      : {};
     const ref = typeof measured["filename"] === "string" ? { ref: measured["filename"] } : {};
     const analysis = { kind: "frame_analysis", at: run.clock.now(), ...ref, data: { verdict, ...measured } };
-    return { status, output: { verdict, reason, ...measured }, evidence: [...(answer.evidence ?? []), analysis], message: reason };
+    return {
+      status,
+      output: { verdict, reason, ...measured },
+      evidence: [...(answer.evidence ?? []), analysis],
+      message: reason,
+    };
   },
 });

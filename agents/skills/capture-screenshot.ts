@@ -10,6 +10,8 @@ export const captureScreenshot = defineSkill({
   run: async (_args, run) => {
     const result = await commandDevice(run, "capture_screenshot");
     const isBare = result.status === "succeeded" && (result.evidence ?? []).length === 0;
-    return isBare ? { ...result, status: "failed", message: "The driver said it took a screenshot and gave no evidence of it" } : result;
+    return isBare
+      ? { ...result, status: "failed", message: "The driver said it took a screenshot and gave no evidence of it" }
+      : result;
   },
 });

@@ -9,8 +9,10 @@ export const deviceCommand = defineSkill({
   needsDevice: true,
   args: { required: ["command"], optional: ["params"] },
   run: async ({ command, params = {} }, run) => {
-    if (typeof command !== "string" || command === "") return { status: "failed", message: 'The argument "command" is no text: name a command of the driver' };
-    if (!isFields(params)) return { status: "failed", message: 'The argument "params" is no mapping: write names and values' };
+    if (typeof command !== "string" || command === "")
+      return { status: "failed", message: 'The argument "command" is no text: name a command of the driver' };
+    if (!isFields(params))
+      return { status: "failed", message: 'The argument "params" is no mapping: write names and values' };
     return commandDevice(run, command, params);
   },
 });

@@ -12,7 +12,11 @@ export const pressKey = defineSkill({
   args: { required: ["key"], optional: [] },
   run: async ({ key }, run) => {
     const name = typeof key === "number" ? String(key) : key; // YAML reads the key 1 as a number
-    if (typeof name !== "string" || !KEY.test(name)) return { status: "failed", message: `The key ${JSON.stringify(key) ?? "undefined"} is not valid: write a name like "HOME"` };
+    if (typeof name !== "string" || !KEY.test(name))
+      return {
+        status: "failed",
+        message: `The key ${JSON.stringify(key) ?? "undefined"} is not valid: write a name like "HOME"`,
+      };
     return commandDevice(run, "press_key", { key: name });
   },
 });

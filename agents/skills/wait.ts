@@ -12,7 +12,11 @@ export const wait = defineSkill({
   needsDevice: false,
   args: { required: ["ms"], optional: [] },
   run: async ({ ms }, run) => {
-    if (typeof ms !== "number" || !(ms >= 0 && ms <= MAX_WAIT_MS)) return { status: "failed", message: `The argument "ms" is ${JSON.stringify(ms) ?? "undefined"}: give 0 to ${MAX_WAIT_MS}` };
+    if (typeof ms !== "number" || !(ms >= 0 && ms <= MAX_WAIT_MS))
+      return {
+        status: "failed",
+        message: `The argument "ms" is ${JSON.stringify(ms) ?? "undefined"}: give 0 to ${MAX_WAIT_MS}`,
+      };
     try {
       await sleep(run.clock, ms, run.signal);
     } catch (cause) {

@@ -1,7 +1,7 @@
 /** The command line. Invariant: every run ends with a documented exit code and, if it failed, one line on stderr that names the way out. */
 import { Command, CommanderError } from "commander";
 import { applyCommand } from "./apply.ts";
-import type { CliDeps } from "./context.ts";
+import { type CliDeps, common } from "./context.ts";
 import { devCommand } from "./dev.ts";
 import { EXIT, EXIT_HELP, type ExitCode, exitOf, messageOf } from "./exit.ts";
 import { gatewayCommand } from "./gateway.ts";
@@ -14,7 +14,7 @@ import { psCommand } from "./ps.ts";
 import { replayCommand } from "./replay.ts";
 
 export function makeProgram(deps: CliDeps, version: string): Command {
-  const program = new Command("troupe")
+  const program = common(new Command("troupe"))
     .description("Durable actors on NATS, and a platform for agents that work with devices")
     .version(version)
     .exitOverride()

@@ -24,7 +24,8 @@ let names: Names;
 let registry: AgentRegistry;
 let run = 0;
 
-const registryOn = (on: Broker) => new AgentRegistry({ broker: on, names, skills: new SkillRegistry(builtInSkills, { broker, names }).facts });
+const registryOn = (on: Broker) =>
+  new AgentRegistry({ broker: on, names, skills: new SkillRegistry(builtInSkills, { broker, names }).facts });
 
 beforeAll(async () => {
   server = await startTestServer();
@@ -36,7 +37,8 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   names = makeNames({ namespace: `registry${++run}` });
-  const spec = streamSpecs(names).find((each) => each.name === names.kv.agents.stream) ?? expect.fail("no bucket for agents");
+  const spec =
+    streamSpecs(names).find((each) => each.name === names.kv.agents.stream) ?? expect.fail("no bucket for agents");
   await (await jetstreamManager(broker.connection)).streams.add(spec);
   registry = registryOn(broker);
 });
@@ -60,16 +62,21 @@ describe("AgentRegistry", () => {
 
   test("register() refuses other content under a taken version, and nothing changes", async () => {
     await registry.register(LAB_WATCHER);
-    await expect(registry.register(LAB_WATCHER.replace("key: HOME", "key: BACK"))).rejects.toThrow(VersionConflictError);
+    await expect(registry.register(LAB_WATCHER.replace("key: HOME", "key: BACK"))).rejects.toThrow(
+      VersionConflictError,
+    );
     expect((await registry.get("lab-watcher")).source).toBe(LAB_WATCHER);
   });
 
   test("register() lets one win when many race with different content", async () => {
     const keys = ["HOME", "BACK", "MENU", "POWER", "UP", "DOWN"];
-    const results = await Promise.allSettled(keys.map((key) => registry.register(LAB_WATCHER.replace("key: HOME", `key: ${key}`))));
+    const results = await Promise.allSettled(
+      keys.map((key) => registry.register(LAB_WATCHER.replace("key: HOME", `key: ${key}`))),
+    );
     const won = results.filter((result) => result.status === "fulfilled");
     expect(won).toHaveLength(1);
-    for (const result of results) if (result.status === "rejected") expect(result.reason).toBeInstanceOf(VersionConflictError);
+    for (const result of results)
+      if (result.status === "rejected") expect(result.reason).toBeInstanceOf(VersionConflictError);
     expect((await registry.get("lab-watcher")).definition).toEqual(won[0]?.value.definition);
   });
 
@@ -80,6 +87,10 @@ describe("AgentRegistry", () => {
 
   test("register() stores nothing when the definition is invalid", async () => {
     await expect(registry.register("metadata: {}")).rejects.toThrow(DefinitionInvalidError);
+    const large = LAB_WATCHER.replace("key: HOME", `key: ${"x".repeat(60_000)}`);
+    await expect(registry.register(large)).rejects.toThrow(
+      /The plan of this definition takes \d+ bytes, more than 98304/,
+    );
     expect(await registry.list()).toEqual([]);
   });
 
@@ -101,16 +112,34 @@ describe("AgentRegistry", () => {
   });
 
   test("list(), versions() and get() put the latest release first, previews last", async () => {
-    for (const each of ["1.0.0", "1.10.0", "1.9.0", "2.0.0-beta.1", "1.10.1-rc.1"]) await registry.register(version(each));
+    for (const each of ["1.0.0", "1.10.0", "1.9.0", "2.0.0-beta.1", "1.10.1-rc.1"])
+      await registry.register(version(each));
     await registry.register(version("0.1.0-alpha").replace("id: lab-watcher", "id: lab"));
-    expect((await registry.versions("lab-watcher")).map((agent) => agent.version)).toEqual(["1.10.0", "1.9.0", "1.0.0", "2.0.0-beta.1", "1.10.1-rc.1"]);
-    expect((await registry.list()).map((agent) => `${agent.id} ${agent.version}`)).toEqual(["lab 0.1.0-alpha", "lab-watcher 1.10.0"]);
+    expect((await registry.versions("lab-watcher")).map((agent) => agent.version)).toEqual([
+      "1.10.0",
+      "1.9.0",
+      "1.0.0",
+      "2.0.0-beta.1",
+      "1.10.1-rc.1",
+    ]);
+    expect((await registry.list()).map((agent) => `${agent.id} ${agent.version}`)).toEqual([
+      "lab 0.1.0-alpha",
+      "lab-watcher 1.10.0",
+    ]);
     expect((await registry.get("lab-watcher", "2.0.0-beta.1")).version).toBe("2.0.0-beta.1");
   });
 
   test("get() throws AgentNotFoundError when there is none, also for ids that would widen a subject", async () => {
     await registry.register(LAB_WATCHER);
-    for (const [id, wanted] of [["nobody"], ["lab-watcher", "9.9.9"], ["*"], [">"], ["lab-watcher", "*"], ["a.b"], [""]] as [string, string?][]) {
+    for (const [id, wanted] of [
+      ["nobody"],
+      ["lab-watcher", "9.9.9"],
+      ["*"],
+      [">"],
+      ["lab-watcher", "*"],
+      ["a.b"],
+      [""],
+    ] as [string, string?][]) {
       await expect(registry.get(id, wanted)).rejects.toThrow(AgentNotFoundError);
     }
     expect(await registry.versions(">")).toEqual([]);

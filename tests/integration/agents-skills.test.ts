@@ -14,7 +14,16 @@ import { startTestServer, type TestServer } from "../support/nats.ts";
 
 const names = makeNames({ namespace: "skills" });
 const DEVICE = { host: "sunri-pi1", device: "device2" };
-const HEALTHY = { timestamp: "2026-09-16T07:14:45.120", filename: "capture_0412.jpg", blackscreen: false, blackscreen_percentage: 2.1, freeze: false, freeze_diffs: [4.2], macroblocks: false, audio: null };
+const HEALTHY = {
+  timestamp: "2026-09-16T07:14:45.120",
+  filename: "capture_0412.jpg",
+  blackscreen: false,
+  blackscreen_percentage: 2.1,
+  freeze: false,
+  freeze_diffs: [4.2],
+  macroblocks: false,
+  audio: null,
+};
 
 interface Command {
   readonly command: string;
@@ -45,11 +54,13 @@ class FakeDriver {
 
   #perform(command: Command): unknown {
     if (command.token === null) return { ok: false, code: "NO_TOKEN", error: "A command needs the lock's token" };
-    if (command.token < this.highest) return { ok: false, code: "STALE_TOKEN", error: `The token ${command.token} is older than ${this.highest}` };
+    if (command.token < this.highest)
+      return { ok: false, code: "STALE_TOKEN", error: `The token ${command.token} is older than ${this.highest}` };
     this.highest = command.token;
     this.done.push(command);
     if (command.command === "analyse_frame") return { ok: true, output: this.frame };
-    if (command.command === "capture_screenshot") return { ok: true, output: { file: "shot.jpg" }, evidence: [{ kind: "screenshot", at: 5, ref: "shot.jpg" }] };
+    if (command.command === "capture_screenshot")
+      return { ok: true, output: { file: "shot.jpg" }, evidence: [{ kind: "screenshot", at: 5, ref: "shot.jpg" }] };
     return { ok: true, output: { done: command.command } };
   }
 }
@@ -70,7 +81,10 @@ beforeAll(async () => {
   server = await startTestServer();
   [broker, peer] = await Promise.all([connectBroker({ servers: server.url }), connectBroker({ servers: server.url })]);
   skills = new SkillRegistry(builtInSkills, { broker, names, clock });
-  peer.subscribe(names.deviceCommand(DEVICE.host, DEVICE.device), answering((text) => driver.handle(text)));
+  peer.subscribe(
+    names.deviceCommand(DEVICE.host, DEVICE.device),
+    answering((text) => driver.handle(text)),
+  );
   await peer.flush();
 });
 afterAll(async () => {
@@ -81,15 +95,33 @@ beforeEach(() => {
   driver = new FakeDriver();
 });
 
-const call = (skill: string, args: Readonly<Record<string, unknown>> = {}, changes: Partial<SkillCall> = {}): SkillCall => ({
-  skill, args, device: DEVICE, token: 7, task: "t1", step: "s1", attempt: 1, ...changes,
+const call = (
+  skill: string,
+  args: Readonly<Record<string, unknown>> = {},
+  changes: Partial<SkillCall> = {},
+): SkillCall => ({
+  skill,
+  args,
+  device: DEVICE,
+  token: 7,
+  task: "t1",
+  step: "s1",
+  attempt: 1,
+  ...changes,
 });
-const run = (what: SkillCall, invocationId = "inv-1", signal = new AbortController().signal) => skills.runSkill(what, { signal, invocationId });
+const run = (what: SkillCall, invocationId = "inv-1", signal = new AbortController().signal) =>
+  skills.runSkill(what, { signal, invocationId });
 
 describe("runSkill()", () => {
   test("runSkill() sends the driver the command with token, task, step and invocation", async () => {
-    expect(await run(call("press_key", { key: "HOME" }))).toEqual({ status: "succeeded", output: { done: "press_key" }, evidence: [] });
-    expect(await run(call("device_command", { command: "power_cycle", params: { off_ms: 100 } }), "inv-2")).toMatchObject({ status: "succeeded" });
+    expect(await run(call("press_key", { key: "HOME" }))).toEqual({
+      status: "succeeded",
+      output: { done: "press_key" },
+      evidence: [],
+    });
+    expect(
+      await run(call("device_command", { command: "power_cycle", params: { off_ms: 100 } }), "inv-2"),
+    ).toMatchObject({ status: "succeeded" });
     expect(driver.done).toEqual([
       { command: "press_key", params: { key: "HOME" }, token: 7, task: "t1", step: "s1", invocationId: "inv-1" },
       { command: "power_cycle", params: { off_ms: 100 }, token: 7, task: "t1", step: "s1", invocationId: "inv-2" },
@@ -114,14 +146,20 @@ describe("runSkill()", () => {
 
   test("runSkill() sends nothing when the task holds no lock", async () => {
     for (const changes of [{ token: null }, { device: null }]) {
-      expect(await run(call("press_key", { key: "HOME" }, changes))).toEqual({ status: "failed", message: 'Skill "press_key" needs a locked device, and the task holds none' });
+      expect(await run(call("press_key", { key: "HOME" }, changes))).toEqual({
+        status: "failed",
+        message: 'Skill "press_key" needs a locked device, and the task holds none',
+      });
     }
     expect(driver.done).toEqual([]);
   });
 
   test("runSkill() fails at once when no driver listens", async () => {
     const result = await run(call("press_key", { key: "HOME" }, { device: { host: "sunri-pi9", device: "device1" } }));
-    expect(result).toEqual({ status: "failed", message: 'The driver of "sunri-pi9:device1" is not there: start it, or check that its host is online' });
+    expect(result).toEqual({
+      status: "failed",
+      message: 'The driver of "sunri-pi9:device1" is not there: start it, or check that its host is online',
+    });
   });
 
   test("runSkill() throws AbortedError when the signal fires while the driver is silent", async () => {
@@ -147,18 +185,29 @@ describe("runSkill()", () => {
     const sim = new SimClock();
     const timed = await connectBroker({ servers: server.url, clock: sim });
     const seen: string[] = [];
-    const silent = peer.subscribe(names.deviceCommand("h1", "silent"), answering((text) => (seen.push((JSON.parse(text) as Command).invocationId), null)));
+    const silent = peer.subscribe(
+      names.deviceCommand("h1", "silent"),
+      answering((text) => (seen.push((JSON.parse(text) as Command).invocationId), null)),
+    );
     await peer.flush();
     try {
       const patient = new SkillRegistry(builtInSkills, { broker: timed, names, clock: sim });
       let ended = false;
-      const running = patient.runSkill(call("press_key", { key: "HOME" }, { device: { host: "h1", device: "silent" } }), { signal: new AbortController().signal, invocationId: "same" });
-      const result = running.finally(() => { ended = true; });
+      const running = patient.runSkill(
+        call("press_key", { key: "HOME" }, { device: { host: "h1", device: "silent" } }),
+        { signal: new AbortController().signal, invocationId: "same" },
+      );
+      const result = running.finally(() => {
+        ended = true;
+      });
       for (let attempt = 1; attempt <= COMMAND_ATTEMPTS; attempt++) {
         await expect.poll(() => seen.length, { timeout: 5_000 }).toBe(attempt);
         await sim.advanceAsync(COMMAND_ATTEMPT_MS + 1_000);
       }
-      expect(await result).toMatchObject({ status: "unknown", message: expect.stringContaining("whether it was done is unknown") as string });
+      expect(await result).toMatchObject({
+        status: "unknown",
+        message: expect.stringContaining("whether it was done is unknown") as string,
+      });
       expect(ended).toBe(true);
       expect(new Set(seen)).toEqual(new Set(["same"]));
     } finally {
@@ -172,31 +221,68 @@ describe("runSkill()", () => {
       status: "succeeded",
       message: "The picture is there; sound was not measured",
       output: { verdict: "healthy", reason: "The picture is there; sound was not measured", ...HEALTHY },
-      evidence: [{ kind: "frame_analysis", at: clock.now(), ref: "capture_0412.jpg", data: { verdict: "healthy", ...HEALTHY } }],
+      evidence: [
+        { kind: "frame_analysis", at: clock.now(), ref: "capture_0412.jpg", data: { verdict: "healthy", ...HEALTHY } },
+      ],
     });
     driver.frame = { ...HEALTHY, blackscreen: true, blackscreen_percentage: 98.7 };
-    expect(await run(call("analyse_frame"), "inv-2")).toMatchObject({ status: "failed", message: "The screen is black to 98.7 %", evidence: [{ data: { verdict: "blackscreen" } }] });
+    expect(await run(call("analyse_frame"), "inv-2")).toMatchObject({
+      status: "failed",
+      message: "The screen is black to 98.7 %",
+      evidence: [{ data: { verdict: "blackscreen" } }],
+    });
     driver.frame = { analyzed: true, subtitle_ocr_pending: true, error: "failed_to_save_full_data" };
-    expect(await run(call("analyse_frame"), "inv-3")).toMatchObject({ status: "unknown", output: { verdict: "unknown" } });
+    expect(await run(call("analyse_frame"), "inv-3")).toMatchObject({
+      status: "unknown",
+      output: { verdict: "unknown" },
+    });
     driver.frame = undefined;
     expect(await run(call("analyse_frame"), "inv-4")).toMatchObject({ status: "unknown" });
   });
 
   test("runSkill() takes a screenshot only with evidence of it", async () => {
-    expect(await run(call("capture_screenshot"))).toEqual({ status: "succeeded", output: { file: "shot.jpg" }, evidence: [{ kind: "screenshot", at: 5, ref: "shot.jpg" }] });
+    expect(await run(call("capture_screenshot"))).toEqual({
+      status: "succeeded",
+      output: { file: "shot.jpg" },
+      evidence: [{ kind: "screenshot", at: 5, ref: "shot.jpg" }],
+    });
     driver.answer = '{"ok":true}';
-    expect(await run(call("capture_screenshot"))).toMatchObject({ status: "failed", message: "The driver said it took a screenshot and gave no evidence of it" });
+    expect(await run(call("capture_screenshot"))).toMatchObject({
+      status: "failed",
+      message: "The driver said it took a screenshot and gave no evidence of it",
+    });
   });
 
-  const malformed = ["", "no json", "[]", "null", "{}", '{"ok":"yes"}', '{"ok":true,"evidence":{}}', '{"ok":true,"evidence":[{"kind":"x"}]}', '{"ok":true,"evidence":[{"kind":"x","at":"now"}]}', "\u0000"];
+  const malformed = [
+    "",
+    "no json",
+    "[]",
+    "null",
+    "{}",
+    '{"ok":"yes"}',
+    '{"ok":true,"evidence":{}}',
+    '{"ok":true,"evidence":[{"kind":"x"}]}',
+    '{"ok":true,"evidence":[{"kind":"x","at":"now"}]}',
+    "\u0000",
+  ];
   test.each(malformed)("runSkill() fails when the driver answers %j", async (answer) => {
     driver.answer = answer;
-    expect(await run(call("press_key", { key: "HOME" }))).toMatchObject({ status: "failed", message: expect.stringMatching(/^The driver of "sunri-pi1:device2" answered/) as string });
+    expect(await run(call("press_key", { key: "HOME" }))).toMatchObject({
+      status: "failed",
+      message: expect.stringMatching(/^The driver of "sunri-pi1:device2" answered/) as string,
+    });
   });
 
   const badArguments: readonly [string, Readonly<Record<string, unknown>>][] = [
-    ["press_key", {}], ["press_key", { key: "HOME; rm" }], ["press_key", { key: null }], ["device_command", { command: "" }], ["device_command", { command: 3 }],
-    ["device_command", { command: "x", params: [] }], ["wait", { ms: -1 }], ["wait", { ms: "5" }], ["wait", { ms: Number.NaN }],
+    ["press_key", {}],
+    ["press_key", { key: "HOME; rm" }],
+    ["press_key", { key: null }],
+    ["device_command", { command: "" }],
+    ["device_command", { command: 3 }],
+    ["device_command", { command: "x", params: [] }],
+    ["wait", { ms: -1 }],
+    ["wait", { ms: "5" }],
+    ["wait", { ms: Number.NaN }],
   ];
   test.each(badArguments)("runSkill() fails without a command when %s is called with %j", async (skill, args) => {
     expect(await run(call(skill, args))).toMatchObject({ status: "failed", message: expect.any(String) as string });
@@ -204,18 +290,47 @@ describe("runSkill()", () => {
   });
 
   test("runSkill() fails clearly when the skill is not known, throws, or returns too much", async () => {
-    expect(await run(call("pres_key"))).toEqual({ status: "failed", message: 'This node has no skill "pres_key": Did you mean "press_key"?' });
-    const own = (id: string, output: () => unknown) => defineSkill({ id, description: "", needsDevice: false, run: async () => ({ status: "succeeded", output: output() }) });
-    const registry = new SkillRegistry([own("throws", () => { throw new TypeError("no such host"); }), own("large", () => "x".repeat(RESULT_MAX_BYTES)), own("cyclic", cyclic)], { broker, names });
-    const of = (skill: string) => registry.runSkill(call(skill), { signal: new AbortController().signal, invocationId: "i" });
+    expect(await run(call("pres_key"))).toEqual({
+      status: "failed",
+      message: 'This node has no skill "pres_key": Did you mean "press_key"?',
+    });
+    const own = (id: string, output: () => unknown) =>
+      defineSkill({
+        id,
+        description: "",
+        needsDevice: false,
+        run: async () => ({ status: "succeeded", output: output() }),
+      });
+    const registry = new SkillRegistry(
+      [
+        own("throws", () => {
+          throw new TypeError("no such host");
+        }),
+        own("large", () => "x".repeat(RESULT_MAX_BYTES)),
+        own("cyclic", cyclic),
+      ],
+      { broker, names },
+    );
+    const of = (skill: string) =>
+      registry.runSkill(call(skill), { signal: new AbortController().signal, invocationId: "i" });
     expect(await of("throws")).toEqual({ status: "failed", message: 'Skill "throws" threw TypeError: no such host' });
-    expect(await of("large")).toMatchObject({ status: "failed", message: expect.stringContaining("store it elsewhere and answer a reference") as string });
-    expect(await of("cyclic")).toMatchObject({ status: "failed", message: expect.stringContaining('Skill "cyclic" threw TypeError') as string });
+    expect(await of("large")).toMatchObject({
+      status: "failed",
+      message: expect.stringContaining("store it elsewhere and answer a reference") as string,
+    });
+    expect(await of("cyclic")).toMatchObject({
+      status: "failed",
+      message: expect.stringContaining('Skill "cyclic" threw TypeError') as string,
+    });
   });
 
   test("defineSkill() and SkillRegistry refuse bad ids and twins", () => {
-    expect(() => defineSkill({ id: "a.b", description: "", needsDevice: false, run: async () => ({ status: "failed" }) })).toThrow('The skill id "a.b" is not valid');
-    expect(() => new SkillRegistry([...builtInSkills, ...builtInSkills.slice(0, 1)], { broker, names })).toThrow('There are two skills "device_command": rename one');
+    expect(() =>
+      defineSkill({ id: "a.b", description: "", needsDevice: false, run: async () => ({ status: "failed" }) }),
+    ).toThrow('The skill id "a.b" is not valid');
+    expect(() => new SkillRegistry([...builtInSkills, ...builtInSkills.slice(0, 1)], { broker, names })).toThrow(
+      'There are two skills "device_command": rename one',
+    );
   });
 });
 
@@ -234,21 +349,54 @@ describe("NATS skills", () => {
 
   test("runSkill() calls a service with the whole call and takes its result", async () => {
     const seen: unknown[] = [];
-    const service = await serve((text) => (seen.push(JSON.parse(text)), JSON.stringify({ status: "succeeded", output: { zaps: 3 }, evidence: [{ kind: "zap", at: 1 }], more: "ignored" })));
-    expect(await run(call("nats:zap-checker", { channel: 5 }))).toEqual({ status: "succeeded", output: { zaps: 3 }, evidence: [{ kind: "zap", at: 1 }] });
-    expect(seen).toEqual([{ args: { channel: 5 }, device: DEVICE, token: 7, task: "t1", step: "s1", invocationId: "inv-1", deadlineMs: 3_600_000 }]);
+    const service = await serve(
+      (text) => (
+        seen.push(JSON.parse(text)),
+        JSON.stringify({
+          status: "succeeded",
+          output: { zaps: 3 },
+          evidence: [{ kind: "zap", at: 1 }],
+          more: "ignored",
+        })
+      ),
+    );
+    expect(await run(call("nats:zap-checker", { channel: 5 }))).toEqual({
+      status: "succeeded",
+      output: { zaps: 3 },
+      evidence: [{ kind: "zap", at: 1 }],
+    });
+    expect(seen).toEqual([
+      {
+        args: { channel: 5 },
+        device: DEVICE,
+        token: 7,
+        task: "t1",
+        step: "s1",
+        invocationId: "inv-1",
+        deadlineMs: 3_600_000,
+      },
+    ]);
     service.unsubscribe();
   });
 
   test("runSkill() fails clearly when no service answers on the subject", async () => {
-    expect(await run(call("nats:nobody"))).toEqual({ status: "failed", message: 'The skill service "nobody" is not there: start one that answers requests on "skills.skill.nobody"' });
+    expect(await run(call("nats:nobody"))).toEqual({
+      status: "failed",
+      message: 'The skill service "nobody" is not there: start one that answers requests on "skills.skill.nobody"',
+    });
   });
 
-  test.each(["", "x", "{}", '{"status":"ok"}', '{"status":true}', '{"status":"succeeded","evidence":"yes"}', "[]"])("runSkill() fails when the service answers %j", async (answer) => {
-    const service = await serve(() => answer);
-    expect(await run(call("nats:zap-checker"))).toMatchObject({ status: "failed", message: expect.stringMatching(/^The skill service "zap-checker" answered/) as string });
-    service.unsubscribe();
-  });
+  test.each(["", "x", "{}", '{"status":"ok"}', '{"status":true}', '{"status":"succeeded","evidence":"yes"}', "[]"])(
+    "runSkill() fails when the service answers %j",
+    async (answer) => {
+      const service = await serve(() => answer);
+      expect(await run(call("nats:zap-checker"))).toMatchObject({
+        status: "failed",
+        message: expect.stringMatching(/^The skill service "zap-checker" answered/) as string,
+      });
+      service.unsubscribe();
+    },
+  );
 
   test("runSkill() throws AbortedError when the signal fires while the service works", async () => {
     const control = new AbortController();

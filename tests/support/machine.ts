@@ -71,12 +71,22 @@ export class DrivenActor {
   advance(delayMs: number): this {
     const endMs = this.timeMs + delayMs;
     for (;;) {
-      const due = [...this.#state.timers].filter(([, timer]) => timer.dueAtMs <= endMs).toSorted(([, a], [, b]) => a.dueAtMs - b.dueAtMs);
+      const due = [...this.#state.timers]
+        .filter(([, timer]) => timer.dueAtMs <= endMs)
+        .toSorted(([, a], [, b]) => a.dueAtMs - b.dueAtMs);
       const next = due[0];
       if (next === undefined) break;
       const [id, timer] = next;
       this.timeMs = Math.max(this.timeMs, timer.dueAtMs);
-      this.#apply({ tag: Tag.TimerFired, sender: id, seq: timer.generation, low: 0, ttlMs: 0, lane: 1, event: timer.event });
+      this.#apply({
+        tag: Tag.TimerFired,
+        sender: id,
+        seq: timer.generation,
+        low: 0,
+        ttlMs: 0,
+        lane: 1,
+        event: timer.event,
+      });
     }
     this.timeMs = endMs;
     return this;
@@ -105,8 +115,17 @@ export class DrivenActor {
 
   #settle(child: string, event: EventLike): this {
     const running = this.#state.invocations.get(child);
-    if (running === undefined) throw new Error(`No invocation "${child}" is running: the state is ${JSON.stringify(this.value)}`);
-    this.#apply({ tag: Tag.InvocationSettled, sender: child, seq: running.startedBy, low: 0, ttlMs: 0, lane: 1, event });
+    if (running === undefined)
+      throw new Error(`No invocation "${child}" is running: the state is ${JSON.stringify(this.value)}`);
+    this.#apply({
+      tag: Tag.InvocationSettled,
+      sender: child,
+      seq: running.startedBy,
+      low: 0,
+      ttlMs: 0,
+      lane: 1,
+      event,
+    });
     return this;
   }
 
@@ -118,15 +137,22 @@ export class DrivenActor {
     const stored = decodeState(encodeCore(this.#state, version, runner), encodeOutbox(this.#state), source, runner);
     const first = applyInput(this.kind, address, this.#state, input, this.timeMs);
     const second = applyInput(this.kind, address, stored, input, this.timeMs);
-    expect(encodeCore(stored, version, runner).equals(encodeCore(this.#state, version, runner)), "the same input gives the same state").toBe(true);
-    expect(effectsFingerprint(second.effects).equals(effectsFingerprint(first.effects)), "the same input asks for the same").toBe(true);
+    expect(
+      encodeCore(stored, version, runner).equals(encodeCore(this.#state, version, runner)),
+      "the same input gives the same state",
+    ).toBe(true);
+    expect(
+      effectsFingerprint(second.effects).equals(effectsFingerprint(first.effects)),
+      "the same input asks for the same",
+    ).toBe(true);
     this.#collect(first);
   }
 
   #collect({ answer, effects }: Applied): void {
     this.answer = answer === null ? undefined : decodeAnswer(answer);
     for (const { to, event } of effects.outgoing) {
-      if (to.startsWith(POOL_PREFIX)) this.published.push({ pool: to.slice(POOL_PREFIX.length), event: event as unknown as PoolEvent });
+      if (to.startsWith(POOL_PREFIX))
+        this.published.push({ pool: to.slice(POOL_PREFIX.length), event: event as unknown as PoolEvent });
       else this.sent.push({ to, event });
     }
     for (const [child, { input }] of effects.start) this.spawned.push({ child, input });

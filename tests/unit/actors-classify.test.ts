@@ -63,10 +63,19 @@ describe("classify()", () => {
   });
 
   test("classifies the lab's own records", () => {
-    expect(classify("alert.freeze", samples.get("S3_alert_freeze_active"))).toEqual({ pool: "shared.alerts", priority: "high" });
+    expect(classify("alert.freeze", samples.get("S3_alert_freeze_active"))).toEqual({
+      pool: "shared.alerts",
+      priority: "high",
+    });
     expect(classify("zap.measured", samples.get("S6_zap"))).toEqual({ pool: "shared.results", priority: "normal" });
-    expect(classify("script.result", samples.get("S7_script_result"))).toEqual({ pool: "shared.results", priority: "normal" });
-    expect(classify("build.deployed", samples.get("S9_build_deployed"))).toEqual({ pool: "shared.builds", priority: "high" });
+    expect(classify("script.result", samples.get("S7_script_result"))).toEqual({
+      pool: "shared.results",
+      priority: "normal",
+    });
+    expect(classify("build.deployed", samples.get("S9_build_deployed"))).toEqual({
+      pool: "shared.builds",
+      priority: "high",
+    });
     expect(classify("ci.run", samples.get("S10_ci_run"))).toEqual({ pool: "shared.builds", priority: "high" });
   });
 

@@ -7,7 +7,15 @@ const online = { type: "online", facts: { model: "stb", name: "EOS", capabilitie
 const silent = { type: "silent" };
 const observed = (type: string, id = "e1") => ({
   type: "observed",
-  event: { id, source: "device/sunri-pi1/device2", type, timeMs: START_MS, priority: "high", data: { big: "x".repeat(1_000) }, device: { host: "sunri-pi1", device: "device2" } },
+  event: {
+    id,
+    source: "device/sunri-pi1/device2",
+    type,
+    timeMs: START_MS,
+    priority: "high",
+    data: { big: "x".repeat(1_000) },
+    device: { host: "sunri-pi1", device: "device2" },
+  },
 });
 const device = () => new DrivenActor(deviceKind, ID);
 
@@ -30,18 +38,42 @@ describe("device", () => {
   });
 
   test("knows who it is from its address, and what it is from its heartbeats", () => {
-    const actor = device().send(online).send({ type: "online", facts: { name: "EOS 2" } });
-    expect(actor.context).toMatchObject({ id: ID, host: "sunri-pi1", device: "device2", model: "stb", name: "EOS 2", capabilities: { av: "hdmi_stream" } });
+    const actor = device()
+      .send(online)
+      .send({ type: "online", facts: { name: "EOS 2" } });
+    expect(actor.context).toMatchObject({
+      id: ID,
+      host: "sunri-pi1",
+      device: "device2",
+      model: "stb",
+      name: "EOS 2",
+      capabilities: { av: "hdmi_stream" },
+    });
   });
 
   test("publishes one critical alert after five minutes of silence, however often silence is reported", () => {
-    const actor = device().send(online).send(silent).advance(OFFLINE_ALERT_MS / 2).send(silent).advance(OFFLINE_ALERT_MS / 2 - 1);
+    const actor = device()
+      .send(online)
+      .send(silent)
+      .advance(OFFLINE_ALERT_MS / 2)
+      .send(silent)
+      .advance(OFFLINE_ALERT_MS / 2 - 1);
     expect(actor.published).toEqual([]);
     actor.advance(1);
     expect(actor.published).toMatchObject([
       {
         pool: "shared.alerts",
-        event: { type: "alert.device_offline", priority: "critical", data: { host_name: "sunri-pi1", device_id: "device2", device_model: "stb", status: "active", offline_since_ms: START_MS } },
+        event: {
+          type: "alert.device_offline",
+          priority: "critical",
+          data: {
+            host_name: "sunri-pi1",
+            device_id: "device2",
+            device_model: "stb",
+            status: "active",
+            offline_since_ms: START_MS,
+          },
+        },
       },
     ]);
     actor.send(silent).advance(10 * OFFLINE_ALERT_MS);
@@ -49,7 +81,11 @@ describe("device", () => {
   });
 
   test("takes the alert back when the device returns in time, and raises it anew at the next silence", () => {
-    const actor = device().send(silent).advance(OFFLINE_ALERT_MS - 1).send(online).advance(OFFLINE_ALERT_MS);
+    const actor = device()
+      .send(silent)
+      .advance(OFFLINE_ALERT_MS - 1)
+      .send(online)
+      .advance(OFFLINE_ALERT_MS);
     expect(actor.published).toEqual([]);
     expect(actor.timers).toEqual({});
     actor.send(silent).advance(OFFLINE_ALERT_MS);

@@ -22,9 +22,17 @@ describe("resource", () => {
     const actor = lock().send(acquire(), A);
     expect(actor.value).toBe("held");
     expect(actor.answer).toEqual({ ok: true, state: "granted", token: 1, expiresAtMs: START_MS + TTL_MS });
-    expect(actor.sent).toEqual([{ to: A, event: { type: "resource.granted", resource: ID, token: 1, expiresAtMs: START_MS + TTL_MS } }]);
+    expect(actor.sent).toEqual([
+      { to: A, event: { type: "resource.granted", resource: ID, token: 1, expiresAtMs: START_MS + TTL_MS } },
+    ]);
     expect(actor.published).toMatchObject([
-      { pool: "shared.resources", event: { type: "resource.granted", data: { resource: ID, token: 1, holder: A, host_name: "sunri-pi1", device_id: "device2" } } },
+      {
+        pool: "shared.resources",
+        event: {
+          type: "resource.granted",
+          data: { resource: ID, token: 1, holder: A, host_name: "sunri-pi1", device_id: "device2" },
+        },
+      },
     ]);
   });
 
@@ -35,7 +43,10 @@ describe("resource", () => {
     actor.clear().send({ type: "release", token: 1 }, A);
     expect(actor.answer).toEqual({ ok: true, state: "released" });
     expect(actor.sentTo(A)).toEqual(["resource.released"]);
-    expect(actor.sent.at(-1)).toEqual({ to: B, event: { type: "resource.granted", resource: ID, token: 2, expiresAtMs: START_MS + TTL_MS } });
+    expect(actor.sent.at(-1)).toEqual({
+      to: B,
+      event: { type: "resource.granted", resource: ID, token: 2, expiresAtMs: START_MS + TTL_MS },
+    });
     expect(types(actor)).toEqual(["resource.released", "resource.granted"]);
     expect(contextOf(actor).history).toEqual([
       { token: 1, holder: A, grantedAtMs: START_MS, endedAtMs: START_MS, reason: "released" },
@@ -44,7 +55,12 @@ describe("resource", () => {
   });
 
   test("serves waiters by priority, then by arrival", () => {
-    const actor = lock().send(acquire(), A).send(acquire("low"), "task/l").send(acquire(), B).send(acquire("critical"), C).send(acquire(), "task/d");
+    const actor = lock()
+      .send(acquire(), A)
+      .send(acquire("low"), "task/l")
+      .send(acquire(), B)
+      .send(acquire("critical"), C)
+      .send(acquire(), "task/d");
     const order: (string | null)[] = [];
     while (contextOf(actor).holder !== null) {
       const { holder, token } = contextOf(actor);
@@ -87,7 +103,13 @@ describe("resource", () => {
   test("refuses a stale token and anybody but the holder, and nothing changes", () => {
     const actor = lock().send(acquire(), A).send({ type: "release", token: 1 }, A).send(acquire(), B);
     for (const type of ["release", "renew"]) {
-      for (const [token, sender, code] of [[1, A, "STALE_TOKEN"], [3, B, "STALE_TOKEN"], ["2", B, "STALE_TOKEN"], [2, A, "NOT_HOLDER"], [2, "client-9", "NOT_HOLDER"]] as const) {
+      for (const [token, sender, code] of [
+        [1, A, "STALE_TOKEN"],
+        [3, B, "STALE_TOKEN"],
+        ["2", B, "STALE_TOKEN"],
+        [2, A, "NOT_HOLDER"],
+        [2, "client-9", "NOT_HOLDER"],
+      ] as const) {
         const before = actor.context;
         actor.send({ type, token }, sender);
         expect(actor.answer).toMatchObject({ ok: false, code });
@@ -101,7 +123,9 @@ describe("resource", () => {
     const actor = lock().send(acquire(), A).send(acquire(), B).clear().send({ type: "cancel" }, B);
     expect(actor.sent).toEqual([{ to: B, event: { type: "resource.refused", resource: ID, reason: "cancelled" } }]);
     actor.clear().send({ type: "cancel" }, A);
-    expect(actor.sent).toEqual([{ to: A, event: { type: "resource.released", resource: ID, token: 1, reason: "cancelled" } }]);
+    expect(actor.sent).toEqual([
+      { to: A, event: { type: "resource.released", resource: ID, token: 1, reason: "cancelled" } },
+    ]);
     expect(actor.value).toBe("free");
     actor.clear().send({ type: "cancel" }, A);
     expect(actor.answer).toMatchObject({ ok: false, code: "NOT_WAITING" });
@@ -134,7 +158,8 @@ describe("resource", () => {
 
   test("refuses the waiter that a full line has no room for", () => {
     let queue: Queue = [];
-    for (let i = 0; i < QUEUE_LIMIT; i++) queue = enqueue(queue, { holder: `task/${i}`, priority: "normal", ttlMs: 1_000, sinceMs: i }) ?? [];
+    for (let i = 0; i < QUEUE_LIMIT; i++)
+      queue = enqueue(queue, { holder: `task/${i}`, priority: "normal", ttlMs: 1_000, sinceMs: i }) ?? [];
     expect(enqueue(queue, { holder: "task/x", priority: "critical", ttlMs: 1_000, sinceMs: 0 })).toBeNull();
     expect(enqueue(queue, { holder: "task/7", priority: "critical", ttlMs: 1_000, sinceMs: 0 })).toBe(queue);
   });
@@ -154,10 +179,14 @@ test("the waiting line stays ordered by priority then arrival, each holder once,
           model = model.filter((waiter) => waiter.holder !== step.holder);
           return;
         }
-        queue = enqueue(queue, { holder: step.holder, priority: step.priority, ttlMs: 1_000, sinceMs: arrival }) ?? queue;
-        if (!model.some((waiter) => waiter.holder === step.holder)) model.push({ holder: step.holder, rank: priorityRank(step.priority), arrival });
+        queue =
+          enqueue(queue, { holder: step.holder, priority: step.priority, ttlMs: 1_000, sinceMs: arrival }) ?? queue;
+        if (!model.some((waiter) => waiter.holder === step.holder))
+          model.push({ holder: step.holder, rank: priorityRank(step.priority), arrival });
       });
-      const expected = model.toSorted((a, b) => a.rank - b.rank || a.arrival - b.arrival).map((waiter) => waiter.holder);
+      const expected = model
+        .toSorted((a, b) => a.rank - b.rank || a.arrival - b.arrival)
+        .map((waiter) => waiter.holder);
       expect(queue.map((waiter) => waiter.holder)).toEqual(expected);
       expected.forEach((name, i) => expect(positionOf(queue, name)).toBe(i + 1));
     }),
@@ -168,7 +197,12 @@ test("resource never has two holders, never reuses a token, and answers every wa
   const who = fc.constantFrom("task/a", "task/b", "task/c", "task/d", "task/e");
   const token = fc.integer({ min: 0, max: 12 });
   const step = fc.oneof(
-    fc.record({ do: fc.constant("acquire" as const), who, priority: fc.constantFrom(...PRIORITIES), ttlMs: fc.integer({ min: 100, max: 5_000 }) }),
+    fc.record({
+      do: fc.constant("acquire" as const),
+      who,
+      priority: fc.constantFrom(...PRIORITIES),
+      ttlMs: fc.integer({ min: 100, max: 5_000 }),
+    }),
     fc.record({ do: fc.constantFrom("release" as const, "renew" as const), who, token }),
     fc.record({ do: fc.constant("end" as const) }),
     fc.record({ do: fc.constant("cancel" as const), who }),
@@ -200,14 +234,19 @@ test("resource never has two holders, never reuses a token, and answers every wa
         }
         read = actor.sent.length;
         expect(contextOf(actor).holder).toBe([...holding.values()][0] ?? null);
-        expect(contextOf(actor).queue.map(({ holder }) => holder).toSorted()).toEqual([...waiting].toSorted());
+        expect(
+          contextOf(actor)
+            .queue.map(({ holder }) => holder)
+            .toSorted(),
+        ).toEqual([...waiting].toSorted());
       };
       for (const one of steps) {
         if (one.do === "acquire") actor.send(acquire(one.priority, one.ttlMs), one.who);
         else if (one.do === "cancel") actor.send({ type: "cancel" }, one.who);
         else if (one.do === "advance") actor.advance(one.ms);
         else if (one.do !== "end") actor.send({ type: one.do, token: one.token }, one.who);
-        else if (contextOf(actor).holder !== null) actor.send({ type: "release", token: contextOf(actor).token }, contextOf(actor).holder as string);
+        else if (contextOf(actor).holder !== null)
+          actor.send({ type: "release", token: contextOf(actor).token }, contextOf(actor).holder as string);
         audit();
       }
       // Locks expire by themselves: in the end everybody was served and the lock is free.

@@ -3,17 +3,30 @@ import { poolOf, routerId } from "../../actors/messages/router.ts";
 import { routerKind, SUBSCRIBER_LIMIT, UNHANDLED_LIMIT } from "../../actors/router.ts";
 import { DrivenActor, START_MS } from "../support/machine.ts";
 
-const event = (type: string) => ({ id: "1", source: "http", type, timeMs: START_MS, priority: "normal", data: {}, device: null });
+const event = (type: string) => ({
+  id: "1",
+  source: "http",
+  type,
+  timeMs: START_MS,
+  priority: "normal",
+  data: {},
+  device: null,
+});
 const route = (type: string) => ({ type: "route", event: event(type) });
 const subscribe = (agent: string, ...types: string[]) => ({ type: "subscribe", agent, types });
 const router = () => new DrivenActor(routerKind, "shared:alerts");
 
 describe("router", () => {
   test("sends an event once to each agent whose types match, and answers with their names", () => {
-    const actor = router().send(subscribe("qa", "alert.*", "alert.freeze")).send(subscribe("ops", "alert.freeze")).send(subscribe("ci", "build.*"));
+    const actor = router()
+      .send(subscribe("qa", "alert.*", "alert.freeze"))
+      .send(subscribe("ops", "alert.freeze"))
+      .send(subscribe("ci", "build.*"));
     actor.send(route("alert.freeze"));
     expect(actor.answer).toEqual({ agents: ["ops", "qa"] });
-    expect(actor.sent).toEqual(["agent/ops", "agent/qa"].map((to) => ({ to, event: { type: "event", event: event("alert.freeze") } })));
+    expect(actor.sent).toEqual(
+      ["agent/ops", "agent/qa"].map((to) => ({ to, event: { type: "event", event: event("alert.freeze") } })),
+    );
     expect(actor.context).toMatchObject({ pool: "shared.alerts", routed: 1, unhandled: 0 });
   });
 
@@ -30,7 +43,10 @@ describe("router", () => {
   });
 
   test("replaces a subscription by the agent's next one, and ends it", () => {
-    const actor = router().send(subscribe("qa", "alert.*")).send(subscribe("qa", "build.*")).send(route("alert.freeze"));
+    const actor = router()
+      .send(subscribe("qa", "alert.*"))
+      .send(subscribe("qa", "build.*"))
+      .send(route("alert.freeze"));
     expect(actor.answer).toEqual({ agents: [] });
     actor.send(route("build.deployed"));
     expect(actor.answer).toEqual({ agents: ["qa"] });
@@ -46,7 +62,9 @@ describe("router", () => {
 
   test("refuses an agent id that no actor can have", () => {
     expect(() => router().send(subscribe("a.b", "alert.*"))).toThrow('The id "a.b" is not valid');
-    expect(router().send(subscribe("__proto__", "alert.*")).send(route("alert.x")).answer).toEqual({ agents: ["__proto__"] });
+    expect(router().send(subscribe("__proto__", "alert.*")).send(route("alert.x")).answer).toEqual({
+      agents: ["__proto__"],
+    });
   });
 
   test("refuses more subscribers than it has room for, but still takes changes of those it has", () => {

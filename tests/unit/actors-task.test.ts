@@ -12,12 +12,28 @@ const TTL_MS = 30_000;
 const TIMEOUT_MS = 20_000;
 const AGENT = "agent/qa-manager";
 
-const step = (id: string, more: Partial<Step> = {}): Step => ({ id, skill: "capture_screenshot", with: {}, timeoutMs: TIMEOUT_MS, retries: 0, needsDevice: true, ...more });
+const step = (id: string, more: Partial<Step> = {}): Step => ({
+  id,
+  skill: "capture_screenshot",
+  with: {},
+  timeoutMs: TIMEOUT_MS,
+  retries: 0,
+  needsDevice: true,
+  ...more,
+});
 const spec = (more: Partial<TaskSpec> = {}): TaskSpec => ({
   agent: "qa-manager",
   agentVersion: "2.1.0",
   trigger: "alert.blackscreen",
-  event: { id: "e1", source: "device/sunri-pi1/device2", type: "alert.blackscreen", timeMs: START_MS, priority: "critical", data: { channel: "RTS 1" }, device: { host: "sunri-pi1", device: "device2" } },
+  event: {
+    id: "e1",
+    source: "device/sunri-pi1/device2",
+    type: "alert.blackscreen",
+    timeMs: START_MS,
+    priority: "critical",
+    data: { channel: "RTS 1" },
+    device: { host: "sunri-pi1", device: "device2" },
+  },
   device: { host: "sunri-pi1", device: "device2" },
   priority: "critical",
   steps: [step("look"), step("press", { skill: "press_key", with: { key: "OK" } })],
@@ -31,7 +47,8 @@ const released = { type: "resource.released", resource: LOCK, token: 7, reason: 
 const revoked = { type: "resource.revoked", resource: LOCK, token: 7, reason: "expired" };
 const boom = { name: "Error", message: "The device does not answer" };
 
-const task = (more: Partial<TaskSpec> = {}) => new DrivenActor(kind, "t1").send({ type: "start", task: spec(more) }, AGENT);
+const task = (more: Partial<TaskSpec> = {}) =>
+  new DrivenActor(kind, "t1").send({ type: "start", task: spec(more) }, AGENT);
 const running = (more: Partial<TaskSpec> = {}) => task(more).send(granted, `resource/${LOCK}`);
 const contextOf = (actor: DrivenActor) => actor.context as TaskContext;
 const callOf = (actor: DrivenActor) => actor.spawned.at(-1)?.input as SkillCall;
@@ -42,13 +59,23 @@ describe("task", () => {
   test("asks for the lock first, runs step by step under its token, releases, then reports with evidence", () => {
     const actor = task();
     expect(actor.value).toBe("acquiring");
-    expect(actor.sent).toEqual([{ to: `resource/${LOCK}`, event: { type: "acquire", priority: "critical", ttlMs: TTL_MS } }]);
+    expect(actor.sent).toEqual([
+      { to: `resource/${LOCK}`, event: { type: "acquire", priority: "critical", ttlMs: TTL_MS } },
+    ]);
     expect(actor.spawned).toEqual([]);
     actor.send({ type: "resource.queued", resource: LOCK, position: 2, holder: "task/other" }, `resource/${LOCK}`);
     expect(contextOf(actor).place).toEqual({ position: 2, holder: "task/other" });
     actor.send(granted, `resource/${LOCK}`);
     expect(actor.value).toBe("running");
-    expect(callOf(actor)).toEqual({ skill: "capture_screenshot", args: {}, device: { host: "sunri-pi1", device: "device2" }, token: 7, task: "t1", step: "look", attempt: 1 });
+    expect(callOf(actor)).toEqual({
+      skill: "capture_screenshot",
+      args: {},
+      device: { host: "sunri-pi1", device: "device2" },
+      token: 7,
+      task: "t1",
+      step: "look",
+      attempt: 1,
+    });
     actor.advance(1_000).resolve(done);
     expect(callOf(actor)).toMatchObject({ skill: "press_key", args: { key: "OK" }, step: "press", token: 7 });
     actor.advance(500).resolve({ status: "succeeded", evidence: [] });
@@ -57,11 +84,35 @@ describe("task", () => {
     expect(finished(actor)).toEqual([]);
     actor.send(released, `resource/${LOCK}`);
     expect(actor.value).toBe("succeeded");
-    expect(finished(actor)).toEqual([{ type: "task.finished", task: "t1", state: "succeeded", reason: null, trigger: "alert.blackscreen" }]);
-    expect(actor.published).toMatchObject([{ pool: "shared.results", event: { type: "task.finished", priority: "normal", data: { task: "t1", state: "succeeded", host_name: "sunri-pi1", device_id: "device2" } } }]);
-    expect(contextOf(actor)).toMatchObject({ lock: null, evidence, startedAtMs: START_MS, endedAtMs: START_MS + 1_500 });
+    expect(finished(actor)).toEqual([
+      { type: "task.finished", task: "t1", state: "succeeded", reason: null, trigger: "alert.blackscreen" },
+    ]);
+    expect(actor.published).toMatchObject([
+      {
+        pool: "shared.results",
+        event: {
+          type: "task.finished",
+          priority: "normal",
+          data: { task: "t1", state: "succeeded", host_name: "sunri-pi1", device_id: "device2" },
+        },
+      },
+    ]);
+    expect(contextOf(actor)).toMatchObject({
+      lock: null,
+      evidence,
+      startedAtMs: START_MS,
+      endedAtMs: START_MS + 1_500,
+    });
     expect(contextOf(actor).steps).toMatchObject([
-      { id: "look", status: "succeeded", attempt: 1, startedAtMs: START_MS, endedAtMs: START_MS + 1_000, output: { ok: true }, evidence },
+      {
+        id: "look",
+        status: "succeeded",
+        attempt: 1,
+        startedAtMs: START_MS,
+        endedAtMs: START_MS + 1_000,
+        output: { ok: true },
+        evidence,
+      },
       { id: "press", status: "succeeded", attempt: 1, startedAtMs: START_MS + 1_000, endedAtMs: START_MS + 1_500 },
     ]);
     expect(actor.timers).toEqual({});
@@ -77,16 +128,28 @@ describe("task", () => {
   });
 
   test("fails with no_evidence when all steps succeeded but nothing shows it", () => {
-    const actor = running({ steps: [step("look")] }).resolve({ status: "succeeded", output: {} }).send(released);
+    const actor = running({ steps: [step("look")] })
+      .resolve({ status: "succeeded", output: {} })
+      .send(released);
     expect(actor.value).toBe("failed");
     expect(finished(actor)).toMatchObject([{ state: "failed", reason: "no_evidence" }]);
   });
 
   test.each([
-    ["unknown", { status: "unknown", message: "The frame is degraded" }, "unknown", 'Step "look": The frame is degraded'],
+    [
+      "unknown",
+      { status: "unknown", message: "The frame is degraded" },
+      "unknown",
+      'Step "look": The frame is degraded',
+    ],
     ["failed", { status: "failed", message: "No picture" }, "failed", 'Step "look": No picture'],
     ["failed", { status: "failed" }, "failed", 'Step "look": The skill reported "failed" without a message'],
-    ["failed", { status: "great", evidence }, "failed", 'Step "look": The skill gave no result: return { status, output, evidence }'],
+    [
+      "failed",
+      { status: "great", evidence },
+      "failed",
+      'Step "look": The skill gave no result: return { status, output, evidence }',
+    ],
     ["failed", null, "failed", 'Step "look": The skill gave no result: return { status, output, evidence }'],
   ] as const)("ends %s when a step returns %j, and skips the rest", (state, result, stepStatus, reason) => {
     const actor = running().resolve(result);
@@ -112,7 +175,10 @@ describe("task", () => {
   });
 
   test("fails when the retries are used up", () => {
-    const actor = running({ steps: [step("look", { retries: 1 })] }).reject(boom).advance(RETRY_PAUSE_MS).reject(boom);
+    const actor = running({ steps: [step("look", { retries: 1 })] })
+      .reject(boom)
+      .advance(RETRY_PAUSE_MS)
+      .reject(boom);
     expect(actor.value).toBe("releasing");
     expect(contextOf(actor).reason).toBe('Step "look": The device does not answer');
   });
@@ -127,11 +193,17 @@ describe("task", () => {
   });
 
   test("renews its lock at a third of its time to live as long as it runs, through retries, and then no more", () => {
-    const actor = running({ steps: [step("look", { retries: 1, timeoutMs: 60_000 })] }).clear().advance(TTL_MS - 1);
+    const actor = running({ steps: [step("look", { retries: 1, timeoutMs: 60_000 })] })
+      .clear()
+      .advance(TTL_MS - 1);
     expect(actor.sent).toEqual([1, 2].map(() => ({ to: `resource/${LOCK}`, event: { type: "renew", token: 7 } })));
     actor.reject(boom).clear().advance(1);
     expect(actor.sentTo(`resource/${LOCK}`)).toEqual(["renew"]);
-    actor.advance(RETRY_PAUSE_MS).resolve(done).clear().advance(10 * TTL_MS);
+    actor
+      .advance(RETRY_PAUSE_MS)
+      .resolve(done)
+      .clear()
+      .advance(10 * TTL_MS);
     expect(actor.sentTo(`resource/${LOCK}`)).toEqual([]);
   });
 
@@ -163,7 +235,12 @@ describe("task", () => {
   test.each([
     ["acquiring", () => task(), "cancel", ["skipped", "skipped"]],
     ["running", () => running(), "release", ["unknown", "skipped"]],
-    ["retrying", () => running({ steps: [step("look", { retries: 1 }), step("press")] }).reject(boom), "release", ["failed", "skipped"]],
+    [
+      "retrying",
+      () => running({ steps: [step("look", { retries: 1 }), step("press")] }).reject(boom),
+      "release",
+      ["failed", "skipped"],
+    ],
   ] as const)("ends aborted from %s after it gave up its lock", (state, make, command, steps) => {
     const actor = make();
     expect(actor.value).toBe(state);
@@ -186,7 +263,11 @@ describe("task", () => {
   });
 
   test("takes what an abort's signal interrupted for no failure, and waits for the abort itself", () => {
-    const actor = running({ steps: [step("look", { retries: 3 })] }).reject({ name: "AbortedError", code: "ABORTED", message: "stop" });
+    const actor = running({ steps: [step("look", { retries: 3 })] }).reject({
+      name: "AbortedError",
+      code: "ABORTED",
+      message: "stop",
+    });
     expect(actor.value).toBe("running");
     actor.send({ type: "abort", reason: "stop" }).send(released);
     expect(actor.value).toBe("aborted");
@@ -194,12 +275,19 @@ describe("task", () => {
   });
 
   test("ends though the lock never answers its release", () => {
-    const actor = running({ steps: [step("look")] }).resolve(done).advance(RELEASE_WAIT_MS);
+    const actor = running({ steps: [step("look")] })
+      .resolve(done)
+      .advance(RELEASE_WAIT_MS);
     expect(actor.value).toBe("succeeded");
   });
 
   test("fills the arguments from the event and from earlier outputs", () => {
-    const steps = [step("look"), step("press", { with: { key: "${steps.look.output.key}", text: "on ${event.data.channel}", at: "${device.host}" } })];
+    const steps = [
+      step("look"),
+      step("press", {
+        with: { key: "${steps.look.output.key}", text: "on ${event.data.channel}", at: "${device.host}" },
+      }),
+    ];
     const actor = running({ steps }).resolve({ ...done, output: { key: "BACK" } });
     expect(callOf(actor).args).toEqual({ key: "BACK", text: "on RTS 1", at: "sunri-pi1" });
   });
@@ -223,11 +311,19 @@ describe("task", () => {
     const big = "x".repeat(15_000);
     const steps = Array.from({ length: 20 }, (_, i) => step(`s${i}`));
     const actor = running({ steps });
-    for (const _ of steps) actor.resolve({ status: "succeeded", output: big, evidence: [{ kind: "frame", at: 1, ref: "frames/1.jpg", data: big }] });
+    for (const _ of steps)
+      actor.resolve({
+        status: "succeeded",
+        output: big,
+        evidence: [{ kind: "frame", at: 1, ref: "frames/1.jpg", data: big }],
+      });
     expect(actor.value).toBe("releasing");
     expect(JSON.stringify(contextOf(actor).steps).length).toBeLessThan(KEPT_LIMIT_BYTES + 20_000);
     expect(contextOf(actor).evidence).toHaveLength(20);
-    expect(contextOf(actor).evidence.at(-1)).toMatchObject({ ref: "frames/1.jpg", data: { dropped: expect.any(String) } });
+    expect(contextOf(actor).evidence.at(-1)).toMatchObject({
+      ref: "frames/1.jpg",
+      data: { dropped: expect.any(String) },
+    });
   });
 
   test.each([
@@ -259,14 +355,28 @@ describe("task", () => {
   });
 
   test("starts once: a second start changes nothing", () => {
-    const actor = running().clear().send({ type: "start", task: spec({ trigger: "other" }) });
+    const actor = running()
+      .clear()
+      .send({ type: "start", task: spec({ trigger: "other" }) });
     expect(actor.sent).toEqual([]);
     expect(contextOf(actor).trigger).toBe("alert.blackscreen");
   });
 });
 
 test("a task ends in one final state with one report, and drives nothing without its lock, whatever happens to it", () => {
-  const happening = fc.constantFrom("done", "fail", "unknown", "bare", "boom", "abort", "revoke", "release", "pause", "long", "refuse");
+  const happening = fc.constantFrom(
+    "done",
+    "fail",
+    "unknown",
+    "bare",
+    "boom",
+    "abort",
+    "revoke",
+    "release",
+    "pause",
+    "long",
+    "refuse",
+  );
   fc.assert(
     fc.property(fc.array(happening, { maxLength: 25 }), fc.integer({ min: 0, max: 2 }), (happenings, retries) => {
       const actor = running({ steps: [step("a", { retries }), step("b", { retries })] });

@@ -26,10 +26,16 @@ describe("resolveTemplates()", () => {
   });
 
   test.each([
-    ["${event.data.chanel}", '"${event.data.chanel}" leads nowhere at "chanel": known are channel, count, list, nothing, on'],
+    [
+      "${event.data.chanel}",
+      '"${event.data.chanel}" leads nowhere at "chanel": known are channel, count, list, nothing, on',
+    ],
     ["${event.data.nothing.x}", '"${event.data.nothing.x}" leads nowhere at "x": there stands null'],
     ["${}", '"${}" leads nowhere at "": known are event, steps'],
-    ["see ${event.data.list}", '"${event.data.list}" is a list and cannot stand inside a text: make it the whole value, or name a field of it'],
+    [
+      "see ${event.data.list}",
+      '"${event.data.list}" is a list and cannot stand inside a text: make it the whole value, or name a field of it',
+    ],
     ["${event.constructor}", '"${event.constructor}" leads nowhere at "constructor": known are type, data'],
     ["${event.__proto__}", '"${event.__proto__}" leads nowhere at "__proto__": known are type, data'],
     ["${event.type.length}", '"${event.type.length}" leads nowhere at "length": there stands a string'],
@@ -60,7 +66,10 @@ describe("resolveTemplates()", () => {
     fc.assert(
       fc.property(fc.array(name, { minLength: 1, maxLength: 6 }), fc.jsonValue(), (path, value) => {
         const inner = path.reduceRight<unknown>((rest, key) => Object.fromEntries([[key, rest]]), value);
-        expect(resolveTemplates(`\${${path.join(".")}}`, inner as Record<string, unknown>)).toEqual({ ok: true, value });
+        expect(resolveTemplates(`\${${path.join(".")}}`, inner as Record<string, unknown>)).toEqual({
+          ok: true,
+          value,
+        });
       }),
     );
   });

@@ -47,34 +47,107 @@ function parse(source: string): boolean {
 
 /** Pieces that mean something to YAML or to us. */
 const token = fc.constantFrom(
-  ...["- ", ": ", "? ", "\n", "\n  ", "\n    ", "{", "}", "[", "]", ",", "&a ", "*a", "!!str ", "!x ", "|\n", ">\n", '"', "'", "#", "---\n", "...\n", "%YAML 1.1\n", "<<: *a", "\t"],
-  ...["metadata", "id", "version", "triggers", "events", "skills", "playbook", "steps", "with", "on", "device", "null", "~", ".inf", ".nan", "0x1F", "1e999", "true", "2026-01-01", "__proto__", "constructor", "${event.data.x}", "${", "\u0000", "\ufeff", "\ud800", "é"],
+  ...[
+    "- ",
+    ": ",
+    "? ",
+    "\n",
+    "\n  ",
+    "\n    ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "&a ",
+    "*a",
+    "!!str ",
+    "!x ",
+    "|\n",
+    ">\n",
+    '"',
+    "'",
+    "#",
+    "---\n",
+    "...\n",
+    "%YAML 1.1\n",
+    "<<: *a",
+    "\t",
+  ],
+  ...[
+    "metadata",
+    "id",
+    "version",
+    "triggers",
+    "events",
+    "skills",
+    "playbook",
+    "steps",
+    "with",
+    "on",
+    "device",
+    "null",
+    "~",
+    ".inf",
+    ".nan",
+    "0x1F",
+    "1e999",
+    "true",
+    "2026-01-01",
+    "__proto__",
+    "constructor",
+    "${event.data.x}",
+    "${",
+    "\u0000",
+    "\ufeff",
+    "\ud800",
+    "é",
+  ],
 );
 
 describe("parseDefinition()", () => {
   test("parseDefinition() throws only DefinitionInvalidError when the text is random", () => {
-    fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 300 }), (source) => void parse(source)), { numRuns: 500 });
-    fc.assert(fc.property(fc.array(token, { maxLength: 80 }), (tokens) => void parse(tokens.join(""))), { numRuns: 1_500 });
+    fc.assert(
+      fc.property(fc.string({ unit: "binary", maxLength: 300 }), (source) => void parse(source)),
+      { numRuns: 500 },
+    );
+    fc.assert(
+      fc.property(fc.array(token, { maxLength: 80 }), (tokens) => void parse(tokens.join(""))),
+      { numRuns: 1_500 },
+    );
   });
 
   test("parseDefinition() throws only DefinitionInvalidError when a valid text is mutated", () => {
-    const cut = fc.record({ at: fc.nat(VALID.length), remove: fc.nat(40), insert: fc.oneof(token, fc.string({ maxLength: 5 })) });
+    const cut = fc.record({
+      at: fc.nat(VALID.length),
+      remove: fc.nat(40),
+      insert: fc.oneof(token, fc.string({ maxLength: 5 })),
+    });
     fc.assert(
       fc.property(fc.array(cut, { minLength: 1, maxLength: 4 }), (cuts) => {
-        parse(cuts.reduce((text, { at, remove, insert }) => text.slice(0, at) + insert + text.slice(at + remove), VALID));
+        parse(
+          cuts.reduce((text, { at, remove, insert }) => text.slice(0, at) + insert + text.slice(at + remove), VALID),
+        );
       }),
       { numRuns: 800 },
     );
   });
 
   test("parseDefinition() throws only DefinitionInvalidError when it is random JSON", () => {
-    fc.assert(fc.property(fc.json({ maxDepth: 6 }), (source) => void parse(source)), { numRuns: 500 });
+    fc.assert(
+      fc.property(fc.json({ maxDepth: 6 }), (source) => void parse(source)),
+      { numRuns: 500 },
+    );
   });
 
   test("parseDefinition() throws only DefinitionInvalidError when a part of a valid definition is replaced by any value", () => {
     const places = pathsOf(VALID_DATA, []);
     fc.assert(
-      fc.property(fc.constantFrom(...places), fc.jsonValue({ maxDepth: 3 }), (place, value) => void parse(JSON.stringify(replaced(VALID_DATA, place, value)))),
+      fc.property(
+        fc.constantFrom(...places),
+        fc.jsonValue({ maxDepth: 3 }),
+        (place, value) => void parse(JSON.stringify(replaced(VALID_DATA, place, value))),
+      ),
       { numRuns: 1_000 },
     );
   });
@@ -111,12 +184,16 @@ type Place = readonly (string | number)[];
 function pathsOf(value: unknown, path: Place): Place[] {
   if (typeof value !== "object" || value === null) return [path];
   const isList = Array.isArray(value);
-  return [path, ...Object.entries(value).flatMap(([key, inner]) => pathsOf(inner, [...path, isList ? Number(key) : key]))];
+  return [
+    path,
+    ...Object.entries(value).flatMap(([key, inner]) => pathsOf(inner, [...path, isList ? Number(key) : key])),
+  ];
 }
 
 function replaced(value: unknown, [first, ...rest]: Place, by: unknown): unknown {
   if (first === undefined) return by;
-  if (Array.isArray(value)) return value.map((item: unknown, index) => (index === first ? replaced(item, rest, by) : item));
+  if (Array.isArray(value))
+    return value.map((item: unknown, index) => (index === first ? replaced(item, rest, by) : item));
   const fields = value as Readonly<Record<string, unknown>>;
   return { ...fields, [first]: replaced(fields[first], rest, by) };
 }

@@ -103,12 +103,19 @@ function problemsOf(source: string): readonly Problem[] {
 }
 
 /** `line:column path message | hint`, one a problem. */
-const shown = (source: string): string[] => problemsOf(source).map((p) => `${p.line}:${p.column} ${p.path} ${p.message} | ${p.hint}`);
+const shown = (source: string): string[] =>
+  problemsOf(source).map((p) => `${p.line}:${p.column} ${p.path} ${p.message} | ${p.hint}`);
 
 describe("parseDefinition()", () => {
   test("parseDefinition() takes the example of the users' format and fills the defaults", () => {
     const definition = parseDefinition(QA_MANAGER, { skills });
-    expect(definition.metadata).toEqual({ id: "qa-manager", name: "QA Manager", version: "2.1.0", author: "team-qa", description: "Continuous quality validation across all userinterfaces" });
+    expect(definition.metadata).toEqual({
+      id: "qa-manager",
+      name: "QA Manager",
+      version: "2.1.0",
+      author: "team-qa",
+      description: "Continuous quality validation across all userinterfaces",
+    });
     expect(definition.triggers.events[2]).toEqual({ type: "schedule.regression", cron: "0 */6 * * *" });
     expect(definition.config.timeout_seconds).toBe(3_600);
     expect(definition.playbook).toEqual([]);
@@ -130,46 +137,148 @@ describe("parseDefinition()", () => {
   });
 
   const broken: readonly [name: string, from: string, to: string, problems: string[]][] = [
-    ["a key is misspelt", "permissions:", "permisions:", [
-      '11:1 permisions The definition has no key "permisions" | Did you mean "permissions"?',
-      '13:5 playbook[0] The playbook locks the event\'s device without the permission to | Add "devices: [take_control]" to permissions, or "device: none" here',
-    ]],
-    ["a required key is missing", "  name: Watcher\n", "", ['2:3 metadata.name The metadata has no "name" | Add "name:"']],
-    ["a version is a number", "version: 1.0.0", "version: 1.0", ['4:12 metadata.version The version "1" is not valid | Write three numbers, like "1.0.0"']],
-    ["a version has a v", "version: 1.0.0", "version: v1.2", ['4:12 metadata.version The version "v1.2" is not valid | Write three numbers, like "1.2.0"']],
-    ["an id would widen a subject", "id: watcher", 'id: "a.>"', ['2:7 metadata.id The agent\'s id "a.>" is not valid | Use 1 to 64 of A-Z a-z 0-9 _ -, a letter first']],
-    ["a goal is of another type", "type: continuous", "type: continous", ['5:15 goal.type The goal\'s type is "continous", not one of continuous, on-demand | Did you mean "continuous"?']],
-    ["a key stands twice", "  name: Watcher\n", "  name: Watcher\n  name: Other\n", ['4:3 metadata.name The key "name" stands twice in this mapping | Keep one; the first is on line 3']],
-    ["a skill is not listed", "skill: press_key", "skill: press_keys", ['16:16 playbook[0].steps[0].skill The skill "press_keys" is not listed in skills | Did you mean "press_key"?']],
-    ["a playbook has no trigger", "  - on: alert.freeze", "  - on: alert.freze", ['13:9 playbook[0].on No trigger fires for "alert.freze" | Did you mean "alert.freeze"?']],
-    ["two steps have one id", "id: second", "id: first", ['18:13 playbook[0].steps[1].id The step "first" stands twice | Keep one; the first is number 1 of the list']],
-    ["a skill lacks an argument", "with: { key: HOME }", "with: { kee: HOME }", [
-      '17:9 playbook[0].steps[0].with.key The skill "press_key" needs the argument "key" | Add "with: { key: … }"',
-      '17:22 playbook[0].steps[0].with.kee The skill "press_key" has no argument "kee" | Did you mean "key"?',
-    ]],
-    ["a template names a later step", "{ key: HOME }", '{ key: "${steps.second.output.key}" }', [
-      '17:22 playbook[0].steps[0].with.key The template "${steps.second.output.key}" refers to "second", which is no earlier step | Move that step before this one',
-    ]],
-    ["a template is unfinished", "{ key: HOME }", '{ key: "${event.data" }', [
-      '17:22 playbook[0].steps[0].with.key The template "${event.data" is not valid | Write "${event.data.<field>}" or "${steps.<id>.output.<field>}", or "$${" for a plain "${"',
-    ]],
-    ["a template names no field of the event", "{ key: HOME }", '{ key: "${event.dta.x}" }', [
-      '17:22 playbook[0].steps[0].with.key The template "${event.dta.x}" names no field of event | Fields of event: id, source, type, timeMs, priority, data, device',
-    ]],
-    ["the right to lock is missing", "devices: [take_control]", "devices: [read]", [
-      '13:5 playbook[0] The playbook locks the event\'s device without the permission to | Add "devices: [take_control]" to permissions, or "device: none" here',
-    ]],
-    ["a skill needs a device and the playbook takes none", "  - on: alert.freeze\n", "  - on: alert.freeze\n    device: none\n", [
-      '17:16 playbook[0].steps[0].skill The skill "press_key" needs a device, and the playbook takes none | Write "device: event" in the playbook',
-      '20:16 playbook[0].steps[1].skill The skill "analyse_frame" needs a device, and the playbook takes none | Write "device: event" in the playbook',
-    ]],
-    ["a duration has no unit", "        skill: analyse_frame\n", "        skill: analyse_frame\n        timeout: 20\n", ["20:18 playbook[0].steps[1].timeout The timeout is 20, not a duration | Name the unit: 20s or 20ms"]],
-    ["a lock's time is too short", "    steps:", "    lock_ttl: 500ms\n    steps:", ['14:15 playbook[0].lock_ttl The lock\'s time to live is "500ms", out of its limits | Give 5s to 10m']],
-    ["no pool is followed", "  event_pools: [shared.alerts]\n", "", ['6:1 triggers.event_pools The agent follows no pool, so none of its triggers can fire | Name the pools, like "- shared.alerts"']],
+    [
+      "a key is misspelt",
+      "permissions:",
+      "permisions:",
+      [
+        '11:1 permisions The definition has no key "permisions" | Did you mean "permissions"?',
+        '13:5 playbook[0] The playbook locks the event\'s device without the permission to | Add "devices: [take_control]" to permissions, or "device: none" here',
+      ],
+    ],
+    [
+      "a required key is missing",
+      "  name: Watcher\n",
+      "",
+      ['2:3 metadata.name The metadata has no "name" | Add "name:"'],
+    ],
+    [
+      "a version is a number",
+      "version: 1.0.0",
+      "version: 1.0",
+      ['4:12 metadata.version The version "1" is not valid | Write three numbers, like "1.0.0"'],
+    ],
+    [
+      "a version has a v",
+      "version: 1.0.0",
+      "version: v1.2",
+      ['4:12 metadata.version The version "v1.2" is not valid | Write three numbers, like "1.2.0"'],
+    ],
+    [
+      "an id would widen a subject",
+      "id: watcher",
+      'id: "a.>"',
+      ['2:7 metadata.id The agent\'s id "a.>" is not valid | Use 1 to 64 of A-Z a-z 0-9 _ -, a letter first'],
+    ],
+    [
+      "a goal is of another type",
+      "type: continuous",
+      "type: continous",
+      ['5:15 goal.type The goal\'s type is "continous", not one of continuous, on-demand | Did you mean "continuous"?'],
+    ],
+    [
+      "a key stands twice",
+      "  name: Watcher\n",
+      "  name: Watcher\n  name: Other\n",
+      ['4:3 metadata.name The key "name" stands twice in this mapping | Keep one; the first is on line 3'],
+    ],
+    [
+      "a skill is not listed",
+      "skill: press_key",
+      "skill: press_keys",
+      ['16:16 playbook[0].steps[0].skill The skill "press_keys" is not listed in skills | Did you mean "press_key"?'],
+    ],
+    [
+      "a playbook has no trigger",
+      "  - on: alert.freeze",
+      "  - on: alert.freze",
+      ['13:9 playbook[0].on No trigger fires for "alert.freze" | Did you mean "alert.freeze"?'],
+    ],
+    [
+      "two steps have one id",
+      "id: second",
+      "id: first",
+      ['18:13 playbook[0].steps[1].id The step "first" stands twice | Keep one; the first is number 1 of the list'],
+    ],
+    [
+      "a skill lacks an argument",
+      "with: { key: HOME }",
+      "with: { kee: HOME }",
+      [
+        '17:9 playbook[0].steps[0].with.key The skill "press_key" needs the argument "key" | Add "with: { key: … }"',
+        '17:22 playbook[0].steps[0].with.kee The skill "press_key" has no argument "kee" | Did you mean "key"?',
+      ],
+    ],
+    [
+      "a template names a later step",
+      "{ key: HOME }",
+      '{ key: "${steps.second.output.key}" }',
+      [
+        '17:22 playbook[0].steps[0].with.key The template "${steps.second.output.key}" refers to "second", which is no earlier step | Move that step before this one',
+      ],
+    ],
+    [
+      "a template is unfinished",
+      "{ key: HOME }",
+      '{ key: "${event.data" }',
+      [
+        '17:22 playbook[0].steps[0].with.key The template "${event.data" is not valid | Write "${event.data.<field>}" or "${steps.<id>.output.<field>}", or "$${" for a plain "${"',
+      ],
+    ],
+    [
+      "a template names no field of the event",
+      "{ key: HOME }",
+      '{ key: "${event.dta.x}" }',
+      [
+        '17:22 playbook[0].steps[0].with.key The template "${event.dta.x}" names no field of event | Fields of event: id, source, type, timeMs, priority, data, device',
+      ],
+    ],
+    [
+      "the right to lock is missing",
+      "devices: [take_control]",
+      "devices: [read]",
+      [
+        '13:5 playbook[0] The playbook locks the event\'s device without the permission to | Add "devices: [take_control]" to permissions, or "device: none" here',
+      ],
+    ],
+    [
+      "a skill needs a device and the playbook takes none",
+      "  - on: alert.freeze\n",
+      "  - on: alert.freeze\n    device: none\n",
+      [
+        '17:16 playbook[0].steps[0].skill The skill "press_key" needs a device, and the playbook takes none | Write "device: event" in the playbook',
+        '20:16 playbook[0].steps[1].skill The skill "analyse_frame" needs a device, and the playbook takes none | Write "device: event" in the playbook',
+      ],
+    ],
+    [
+      "a duration has no unit",
+      "        skill: analyse_frame\n",
+      "        skill: analyse_frame\n        timeout: 20\n",
+      ["20:18 playbook[0].steps[1].timeout The timeout is 20, not a duration | Name the unit: 20s or 20ms"],
+    ],
+    [
+      "a lock's time is too short",
+      "    steps:",
+      "    lock_ttl: 500ms\n    steps:",
+      ['14:15 playbook[0].lock_ttl The lock\'s time to live is "500ms", out of its limits | Give 5s to 10m'],
+    ],
+    [
+      "no pool is followed",
+      "  event_pools: [shared.alerts]\n",
+      "",
+      [
+        '6:1 triggers.event_pools The agent follows no pool, so none of its triggers can fire | Name the pools, like "- shared.alerts"',
+      ],
+    ],
     ["a skill exists nowhere", "wait]", "zap_check]\nsubagents: []", []],
-    ["an approval would be needed", "playbook:", "config: { approval_required_for: [press_key] }\nplaybook:", [
-      '17:16 playbook[0].steps[0].skill The skill "press_key" needs an approval, and a playbook cannot ask for one | Take it out of the steps, or out of config.approval_required_for',
-    ]],
+    [
+      "an approval would be needed",
+      "playbook:",
+      "config: { approval_required_for: [press_key] }\nplaybook:",
+      [
+        '17:16 playbook[0].steps[0].skill The skill "press_key" needs an approval, and a playbook cannot ask for one | Take it out of the steps, or out of config.approval_required_for',
+      ],
+    ],
   ];
 
   test.each(broken)("parseDefinition() names line and column when %s", (_name, from, to, problems) => {
@@ -178,7 +287,10 @@ describe("parseDefinition()", () => {
   });
 
   test("parseDefinition() reports every problem at once, in the order of the text", () => {
-    const source = SMALL.replace("1.0.0", '"1"').replace("press_key,", "press_key, press_key,").replace("[shared.alerts]", "[alerts]").replace("HOME }", "HOME }\n        retries: -1");
+    const source = SMALL.replace("1.0.0", '"1"')
+      .replace("press_key,", "press_key, press_key,")
+      .replace("[shared.alerts]", "[alerts]")
+      .replace("HOME }", "HOME }\n        retries: -1");
     expect(problemsOf(source).map((problem) => [problem.line, problem.path])).toEqual([
       [4, "metadata.version"],
       [9, "triggers.event_pools[0]"],
@@ -211,7 +323,10 @@ describe("parseDefinition()", () => {
   });
 
   test("parseDefinition() refuses an alias bomb without expanding it", () => {
-    const levels = Array.from({ length: 12 }, (_, i) => `l${i + 1}: &l${i + 1} [${Array.from({ length: 9 }, () => `*l${i}`).join(", ")}]`);
+    const levels = Array.from(
+      { length: 12 },
+      (_, i) => `l${i + 1}: &l${i + 1} [${Array.from({ length: 9 }, () => `*l${i}`).join(", ")}]`,
+    );
     expect(shown(`l0: &l0 lol\n${levels.join("\n")}\n`)[0]).toMatch(/^1:1 \$ The aliases expand to more than/);
   });
 
@@ -224,8 +339,12 @@ describe("parseDefinition()", () => {
   test("parseDefinition() refuses deep nesting, large texts and keys that touch prototypes", () => {
     expect(shown(`a: ${"[".repeat(100)}${"]".repeat(100)}`).join()).toMatch(/nested deeper/);
     expect(shown("[".repeat(30_000)).length).toBeLessThanOrEqual(MAX_PROBLEMS);
-    expect(shown(`# ${"x".repeat(MAX_DEFINITION_BYTES)}`)[0]).toMatch(/^1:1 \$ The definition has \d+ bytes, more than 65536/);
-    expect(shown(SMALL.replace("{ key: HOME }", '{ key: HOME, "__proto__": { x: 1 } }')).join()).toMatch(/"__proto__" cannot be used/);
+    expect(shown(`# ${"x".repeat(MAX_DEFINITION_BYTES)}`)[0]).toMatch(
+      /^1:1 \$ The definition has \d+ bytes, more than 65536/,
+    );
+    expect(shown(SMALL.replace("{ key: HOME }", '{ key: HOME, "__proto__": { x: 1 } }')).join()).toMatch(
+      /"__proto__" cannot be used/,
+    );
   });
 
   test("DefinitionInvalidError shows every problem in its message", () => {

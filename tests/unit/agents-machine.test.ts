@@ -6,8 +6,9 @@ import type { LabEvent } from "../../actors/messages/event.ts";
 import type { TaskSpec } from "../../actors/messages/task.ts";
 import { specProblem } from "../../actors/task-spec.ts";
 import { agentKind } from "../../agents/agent.ts";
-import { type AgentContext, QUEUE_BYTES, QUEUE_LIMIT, RECENT_LIMIT, SEEN_LIMIT } from "../../agents/agent-state.ts";
+import { type AgentContext, QUEUE_BYTES, RECENT_LIMIT, SEEN_BYTES, SEEN_LIMIT } from "../../agents/agent-state.ts";
 import type { PoolEvent } from "../../runtime/author.ts";
+import { sizeOf } from "../../runtime/codec.ts";
 import type { Priority } from "../../runtime/priority.ts";
 import { DrivenActor, type Sent, START_MS } from "../support/machine.ts";
 
@@ -32,7 +33,7 @@ class Driven {
   }
 
   send(event: AgentMessage): Outcome {
-    const { sent, published, answer } = this.#actor.clear().send(event, "router/shared:alerts");
+    const { sent, published, answer } = this.#actor.clear().send({ ...event }, "router/shared:alerts");
     return { sent: [...sent], published: [...published], reply: answer };
   }
 
@@ -77,9 +78,17 @@ const deployed = (changes: Partial<AgentPlan> = {}): Driven => {
 };
 
 const starts = (outcome: Outcome): (TaskSpec & { readonly to: string })[] =>
-  outcome.sent.filter((each) => each.event.type === "start").map((each) => ({ to: each.to, ...(each.event["task"] as TaskSpec) }));
+  outcome.sent
+    .filter((each) => each.event.type === "start")
+    .map((each) => ({ to: each.to, ...(each.event["task"] as TaskSpec) }));
 const startedTask = (outcome: Outcome): string => starts(outcome)[0]?.to.replace("task/", "") ?? "";
-const finish = (task: string, state: "succeeded" | "failed" = "succeeded"): AgentMessage => ({ type: "task.finished", task, state, reason: null, trigger: "alert.*" });
+const finish = (task: string, state: "succeeded" | "failed" = "succeeded"): AgentMessage => ({
+  type: "task.finished",
+  task,
+  state,
+  reason: null,
+  trigger: "alert.*",
+});
 
 describe("agentKind", () => {
   test("agent follows its pools when a plan is deployed, and answers", () => {
@@ -88,21 +97,72 @@ describe("agentKind", () => {
     expect(agent.state).toEqual({ deployed: "idle" });
     expect(outcome.reply).toEqual({ ok: true, agent: "watcher", version: "1.0.0" });
     expect(outcome.sent).toEqual([
-      { to: "router/shared:alerts", event: { type: "subscribe", agent: "watcher", types: ["alert.*", "build.deployed"] } },
-      { to: "router/shared:builds", event: { type: "subscribe", agent: "watcher", types: ["alert.*", "build.deployed"] } },
+      {
+        to: "router/shared:alerts",
+        event: { type: "subscribe", agent: "watcher", types: ["alert.*", "build.deployed"] },
+      },
+      {
+        to: "router/shared:builds",
+        event: { type: "subscribe", agent: "watcher", types: ["alert.*", "build.deployed"] },
+      },
     ]);
   });
 
   test("agent leaves the pools that a new plan does not follow", () => {
-    const outcome = deployed().send({ type: "deploy", plan: plan({ version: "1.1.0", pools: ["shared.builds", "own.watcher"] }) });
-    expect(outcome.sent.map(({ to, event }) => `${event.type} ${to}`)).toEqual(["subscribe router/shared:builds", "subscribe router/own:watcher", "unsubscribe router/shared:alerts"]);
+    const outcome = deployed().send({
+      type: "deploy",
+      plan: plan({ version: "1.1.0", pools: ["shared.builds", "own.watcher"] }),
+    });
+    expect(outcome.sent.map(({ to, event }) => `${event.type} ${to}`)).toEqual([
+      "subscribe router/shared:builds",
+      "subscribe router/own:watcher",
+      "unsubscribe router/shared:alerts",
+    ]);
   });
 
   test("agent refuses a plan that is for another agent", () => {
     const agent = new Driven();
     const outcome = agent.send({ type: "deploy", plan: plan({ id: "other" }) });
-    expect(outcome.reply).toEqual({ ok: false, code: "BAD_REQUEST", message: 'The plan is for agent "other", not "watcher": send it there' });
+    expect(outcome.reply).toEqual({
+      ok: false,
+      code: "BAD_REQUEST",
+      message: 'The plan is for agent "other", not "watcher": send it there',
+    });
     expect(agent.context.plan).toBeNull();
+  });
+
+  test("agent refuses any plan or event that is not sound, and stays as it was", () => {
+    const agent = deployed();
+    const before = JSON.stringify([agent.state, agent.context]);
+    const parts = fc.constantFrom("id", "version", "triggers", "pools", "maxParallelTasks", "playbooks");
+    const refused = (event: unknown) => {
+      const outcome = agent.send(event as AgentMessage); // as it may come from outside
+      expect(outcome).toMatchObject({ sent: [], published: [], reply: { ok: false, code: "BAD_REQUEST" } });
+      expect(JSON.stringify([agent.state, agent.context])).toBe(before);
+    };
+    const junk = fc.oneof(
+      fc.constant(null),
+      fc.string({ maxLength: 3 }),
+      fc.integer({ max: 0 }),
+      fc.record({ a: fc.nat() }),
+    );
+    fc.assert(
+      fc.property(parts, junk, (part, value) => refused({ type: "deploy", plan: { ...plan(), [part]: value } })),
+    );
+    fc.assert(fc.property(junk, (value) => refused({ type: "deploy", plan: value })));
+    fc.assert(fc.property(junk, (value) => refused({ type: "event", event: value })));
+    refused({ type: "deploy", plan: plan({ pools: ["a.>"] }) });
+    refused({ type: "deploy", plan: plan({ maxParallelTasks: 101 }) });
+    for (const changes of [
+      { id: "" },
+      { source: 3 },
+      { type: null },
+      { priority: "urgent" },
+      { device: "d1" },
+      { device: { host: "h1" } },
+    ]) {
+      refused({ type: "event", event: { ...alert("d1"), ...changes } });
+    }
   });
 
   test("agent starts a task with the event's device, in a form that the task accepts", () => {
@@ -110,7 +170,16 @@ describe("agentKind", () => {
     const event = alert("d1", { priority: "critical" });
     const outcome = agent.send({ type: "event", event });
     expect(starts(outcome)).toMatchObject([
-      { agent: "watcher", agentVersion: "1.0.0", trigger: "alert.*", event, device: { host: "h1", device: "d1" }, priority: "critical", lockTtlMs: 30_000, steps: STEPS },
+      {
+        agent: "watcher",
+        agentVersion: "1.0.0",
+        trigger: "alert.*",
+        event,
+        device: { host: "h1", device: "d1" },
+        priority: "critical",
+        lockTtlMs: 30_000,
+        steps: STEPS,
+      },
     ]);
     expect(specProblem(outcome.sent[0]?.event["task"])).toBeNull();
     expect(agent.timers).toEqual({ [`timeout-${startedTask(outcome)}`]: 3_600_000 });
@@ -118,7 +187,9 @@ describe("agentKind", () => {
     agent.send(finish(startedTask(outcome)));
     expect(agent.timers).toEqual({});
     expect(agent.state).toEqual({ deployed: "idle" });
-    expect(agent.context.recent).toEqual([{ task: startedTask(outcome), trigger: "alert.*", state: "succeeded", reason: null, endedAtMs: START_MS }]);
+    expect(agent.context.recent).toEqual([
+      { task: startedTask(outcome), trigger: "alert.*", state: "succeeded", reason: null, endedAtMs: START_MS },
+    ]);
   });
 
   test("agent aborts a task that runs longer than its plan allows", () => {
@@ -160,9 +231,25 @@ describe("agentKind", () => {
   });
 
   test("agent attaches nothing that is no alert, has no device, or is of another trigger", () => {
-    const exact: AgentPlan["playbooks"] = ["alert.blackscreen", "alert.freeze", "script.failed"].map((on) => ({ on, device: "event", steps: STEPS, lockTtlMs: 30_000 }));
-    const agent = deployed({ maxParallelTasks: 9, playbooks: exact, triggers: [{ type: "alert.*" }, { type: "script.*" }] });
-    const events = [alert("d1"), alert("d1", { type: "alert.freeze" }), alert("d1", { type: "script.failed" }), alert("d1", { type: "script.failed" }), alert(null), alert(null)];
+    const exact: AgentPlan["playbooks"] = ["alert.blackscreen", "alert.freeze", "script.failed"].map((on) => ({
+      on,
+      device: "event",
+      steps: STEPS,
+      lockTtlMs: 30_000,
+    }));
+    const agent = deployed({
+      maxParallelTasks: 9,
+      playbooks: exact,
+      triggers: [{ type: "alert.*" }, { type: "script.*" }],
+    });
+    const events = [
+      alert("d1"),
+      alert("d1", { type: "alert.freeze" }),
+      alert("d1", { type: "script.failed" }),
+      alert("d1", { type: "script.failed" }),
+      alert(null),
+      alert(null),
+    ];
     for (const event of events) agent.send({ type: "event", event });
     expect(agent.context.counts).toMatchObject({ started: events.length, attached: 0 });
   });
@@ -170,7 +257,14 @@ describe("agentKind", () => {
   test("agent starts waiting work by priority, then arrival, as places become free", () => {
     const agent = deployed({ maxParallelTasks: 1 });
     let task = startedTask(agent.send({ type: "event", event: alert("d0") }));
-    const arrivals: [string, Priority][] = [["d1", "low"], ["d2", "normal"], ["d3", "critical"], ["d4", "normal"], ["d5", "critical"], ["d6", "high"]];
+    const arrivals: [string, Priority][] = [
+      ["d1", "low"],
+      ["d2", "normal"],
+      ["d3", "critical"],
+      ["d4", "normal"],
+      ["d5", "critical"],
+      ["d6", "high"],
+    ];
     for (const [device, priority] of arrivals) agent.send({ type: "event", event: alert(device, { priority }) });
     const order: (string | undefined)[] = [];
     for (let i = 0; i < arrivals.length; i++) {
@@ -184,32 +278,56 @@ describe("agentKind", () => {
   test("agent takes the trigger's priority, except for events that are background", () => {
     const triggers: AgentTrigger[] = [{ type: "alert.*", priority: "critical" }];
     const agent = deployed({ triggers });
-    expect(starts(agent.send({ type: "event", event: alert("d1", { priority: "normal" }) }))[0]?.priority).toBe("critical");
+    expect(starts(agent.send({ type: "event", event: alert("d1", { priority: "normal" }) }))[0]?.priority).toBe(
+      "critical",
+    );
     expect(starts(agent.send({ type: "event", event: alert("d2", { priority: "low" }) }))[0]?.priority).toBe("low");
   });
 
   test("agent drops the least urgent, latest work when too much waits, and says so", () => {
     const agent = deployed({ maxParallelTasks: 1 });
     agent.send({ type: "event", event: alert("running") });
-    for (let i = 0; i < QUEUE_LIMIT; i++) agent.send({ type: "event", event: alert(null, { priority: "low", data: null, source: "s" }) });
-    expect(agent.context.waiting).toHaveLength(QUEUE_LIMIT);
-    const urgent = alert(null, { priority: "critical" });
-    const outcome = agent.send({ type: "event", event: urgent });
-    expect(outcome.published).toMatchObject([{ pool: "shared.agents", event: { type: "agent.overloaded", data: { agent: "watcher", dropped: 1 }, priority: "high" } }]);
-    expect(agent.context.waiting.at(-1)?.event).toEqual(urgent);
-    const low = alert(null, { priority: "low" });
-    expect(agent.send({ type: "event", event: low }).published[0]?.event.data).toMatchObject({ events: [`${low.source}/${low.id}`] });
+    const large = (priority: Priority) => alert(null, { priority, data: "x".repeat(20_000) });
+    const arrivals = Array.from({ length: 9 }, () => large("low"));
+    for (const event of arrivals) expect(agent.send({ type: "event", event }).published).toEqual([]);
+    const urgent = large("critical");
+    expect(agent.send({ type: "event", event: urgent }).published).toMatchObject([
+      {
+        pool: "shared.agents",
+        event: {
+          type: "agent.overloaded",
+          priority: "high",
+          data: { agent: "watcher", dropped: 1, events: [`device/h1/d1/${arrivals[8]?.id}`] },
+        },
+      },
+    ]);
+    const late = large("low");
+    expect(agent.send({ type: "event", event: late }).published[0]?.event.data).toMatchObject({
+      dropped: 1,
+      events: [`device/h1/d1/${late.id}`],
+    });
+    expect(agent.context.waiting.map((work) => work.event.id)).toEqual(
+      [...arrivals.slice(0, 8), urgent].map((event) => event.id),
+    );
     expect(agent.context.counts.dropped).toBe(2);
   });
 
-  test("agent keeps what waits within its bytes", () => {
+  test("agent keeps its state storable however much arrives, and however large", () => {
     const agent = deployed({ maxParallelTasks: 1 });
     agent.send({ type: "event", event: alert("running") });
-    for (let i = 0; i < 30; i++) agent.send({ type: "event", event: alert(null, { data: "x".repeat(10_000) }) });
-    const { waiting, counts } = agent.context;
-    expect(waiting.reduce((sum, work) => sum + work.bytes, 0)).toBeLessThanOrEqual(QUEUE_BYTES);
-    expect(waiting.length + counts.dropped).toBe(30);
-    expect(JSON.stringify(agent.context).length).toBeLessThan(2 * QUEUE_BYTES);
+    for (let i = 0; i < 60; i++)
+      agent.send({
+        type: "event",
+        event: alert(null, {
+          source: "s".repeat(256),
+          id: `${i}-${"i".repeat(250)}`,
+          data: Array.from({ length: 100 * i }, () => 1),
+        }),
+      });
+    const { waiting, seen, counts } = agent.context;
+    expect(sizeOf(waiting, "waiting")).toBeLessThanOrEqual(QUEUE_BYTES + 5);
+    expect(sizeOf(seen, "seen")).toBeLessThanOrEqual(SEEN_BYTES);
+    expect(waiting.length + counts.dropped).toBe(60);
   });
 
   test("agent gives up what waits when it is retired, lets its tasks end, and can be deployed again", () => {
@@ -218,7 +336,10 @@ describe("agentKind", () => {
     agent.send({ type: "event", event: alert("d2") });
     const outcome = agent.send({ type: "retire" });
     expect(agent.state).toBe("retired");
-    expect(outcome.sent.map(({ to, event }) => `${event.type} ${to}`)).toEqual(["unsubscribe router/shared:alerts", "unsubscribe router/shared:builds"]);
+    expect(outcome.sent.map(({ to, event }) => `${event.type} ${to}`)).toEqual([
+      "unsubscribe router/shared:alerts",
+      "unsubscribe router/shared:builds",
+    ]);
     expect(outcome.published).toMatchObject([{ event: { type: "agent.retired", data: { dropped: 1, waiting: 0 } } }]);
     expect(outcome.reply).toEqual({ ok: true, agent: "watcher", running: 1 });
     expect(agent.send({ type: "event", event: alert("d3") }).sent).toEqual([]);
@@ -233,7 +354,10 @@ describe("agentKind", () => {
     const task = startedTask(agent.send({ type: "event", event: alert("d1") }));
     agent.send({ type: "event", event: alert("d2") });
     agent.send({ type: "event", event: alert(null, { type: "build.deployed" }) });
-    agent.send({ type: "deploy", plan: plan({ version: "2.0.0", maxParallelTasks: 1, playbooks: plan().playbooks.slice(1) }) });
+    agent.send({
+      type: "deploy",
+      plan: plan({ version: "2.0.0", maxParallelTasks: 1, playbooks: plan().playbooks.slice(1) }),
+    });
     const outcome = agent.send(finish(task));
     expect(starts(outcome)).toMatchObject([{ agentVersion: "2.0.0", trigger: "build.deployed", device: null }]);
     expect(agent.context).toMatchObject({ waiting: [], counts: { ignored: 1 } });
@@ -241,7 +365,8 @@ describe("agentKind", () => {
 
   test("agent remembers a bounded number of ended tasks and ignores the end of a stranger's", () => {
     const agent = deployed();
-    for (let i = 0; i < RECENT_LIMIT + 5; i++) agent.send(finish(startedTask(agent.send({ type: "event", event: alert(`d${i}`) }))));
+    for (let i = 0; i < RECENT_LIMIT + 5; i++)
+      agent.send(finish(startedTask(agent.send({ type: "event", event: alert(`d${i}`) }))));
     agent.send(finish("stranger"));
     expect(agent.context.recent).toHaveLength(RECENT_LIMIT);
     expect(agent.context.counts.ended.succeeded).toBe(RECENT_LIMIT + 5);
@@ -249,7 +374,13 @@ describe("agentKind", () => {
 
   test("agent keeps its laws under random events and ends", () => {
     const step = fc.oneof(
-      fc.record({ do: fc.constant("event" as const), id: fc.nat(30), device: fc.option(fc.nat(4)), type: fc.constantFrom("alert.blackscreen", "alert.freeze", "build.deployed", "other.thing"), priority: fc.constantFrom<Priority>("critical", "high", "normal", "low") }),
+      fc.record({
+        do: fc.constant("event" as const),
+        id: fc.nat(30),
+        device: fc.option(fc.nat(4)),
+        type: fc.constantFrom("alert.blackscreen", "alert.freeze", "build.deployed", "other.thing"),
+        priority: fc.constantFrom<Priority>("critical", "high", "normal", "low"),
+      }),
       fc.record({ do: fc.constant("end" as const), pick: fc.nat(100) }),
     );
     fc.assert(
@@ -260,7 +391,17 @@ describe("agentKind", () => {
           const running = agent.context.running;
           const task = each.do === "end" ? running[each.pick % Math.max(1, running.length)]?.task : undefined;
           if (each.do === "end" && task === undefined) continue;
-          const event = each.do === "end" ? finish(task ?? "") : { type: "event" as const, event: alert(each.device === null ? null : `d${each.device}`, { id: `r${each.id}`, type: each.type, priority: each.priority }) };
+          const event =
+            each.do === "end"
+              ? finish(task ?? "")
+              : {
+                  type: "event" as const,
+                  event: alert(each.device === null ? null : `d${each.device}`, {
+                    id: `r${each.id}`,
+                    type: each.type,
+                    priority: each.priority,
+                  }),
+                };
           started.push(...starts(agent.send(event)).map((start) => start.event.id));
           const { context } = agent;
           expect(context.running.length).toBeLessThanOrEqual(maxParallelTasks);
@@ -269,7 +410,14 @@ describe("agentKind", () => {
           const { counts } = context;
           const ended = Object.values(counts.ended).reduce((sum, n) => sum + n, 0);
           expect(counts.started).toBe(ended + context.running.length);
-          expect(counts.events).toBe(counts.duplicates + counts.ignored + counts.attached + counts.dropped + counts.started + context.waiting.length);
+          expect(counts.events).toBe(
+            counts.duplicates +
+              counts.ignored +
+              counts.attached +
+              counts.dropped +
+              counts.started +
+              context.waiting.length,
+          );
         }
         expect(new Set(started).size).toBe(started.length);
       }),

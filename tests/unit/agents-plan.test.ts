@@ -47,7 +47,7 @@ describe("planOf()", () => {
     });
   });
 
-  test("planOf() names NATS skills, takes no device for \"none\" and does not retry when told so", () => {
+  test('planOf() names NATS skills, takes no device for "none" and does not retry when told so', () => {
     const source = `
 metadata: { id: zapper, name: Zapper, version: 0.1.0-beta.2 }
 goal: { type: on-demand, description: Zap }
@@ -60,8 +60,18 @@ playbook:
   - { on: zap.failed, steps: [{ id: a, skill: tune, retries: 3, timeout: 1h }] }
 `;
     expect(planOf(parseDefinition(source, { skills }), skills).playbooks).toEqual([
-      { on: "zap.done", device: null, lockTtlMs: 30_000, steps: [{ id: "a", skill: "nats:zap-checker", with: {}, timeoutMs: 30_000, retries: 0, needsDevice: false }] },
-      { on: "zap.failed", device: "event", lockTtlMs: 30_000, steps: [{ id: "a", skill: "nats:tuner", with: {}, timeoutMs: 3_600_000, retries: 3, needsDevice: true }] },
+      {
+        on: "zap.done",
+        device: null,
+        lockTtlMs: 30_000,
+        steps: [{ id: "a", skill: "nats:zap-checker", with: {}, timeoutMs: 30_000, retries: 0, needsDevice: false }],
+      },
+      {
+        on: "zap.failed",
+        device: "event",
+        lockTtlMs: 30_000,
+        steps: [{ id: "a", skill: "nats:tuner", with: {}, timeoutMs: 3_600_000, retries: 3, needsDevice: true }],
+      },
     ]);
   });
 });
@@ -90,14 +100,18 @@ describe("passesFilters()", () => {
   });
 
   test("passesFilters() denies when the event has no data", () => {
-    for (const nothing of [null, undefined, "text", 3]) expect(passesFilters({ severity: "high" }, nothing)).toBe(false);
+    for (const nothing of [null, undefined, "text", 3])
+      expect(passesFilters({ severity: "high" }, nothing)).toBe(false);
   });
 });
 
 test("triggerFor() and playbookFor() take the most exact one whose filters agree", () => {
   const playbook = (on: string) => ({ on, device: null, steps: [], lockTtlMs: 5_000 });
   const plan = {
-    triggers: [{ type: "alert.*", priority: "low" }, { type: "alert.freeze", filters: { status: "active" } }],
+    triggers: [
+      { type: "alert.*", priority: "low" },
+      { type: "alert.freeze", filters: { status: "active" } },
+    ],
     playbooks: [playbook("alert.*"), playbook("alert.freeze")],
   } as unknown as AgentPlan; // only these two are read
   const event = (type: string, status: string) => ({ type, data: { status } }) as LabEvent;
@@ -110,8 +124,23 @@ test("triggerFor() and playbookFor() take the most exact one whose filters agree
 
 describe("parseDuration()", () => {
   const rows: readonly [string, number | null][] = [
-    ["500ms", 500], ["30s", 30_000], ["5m", 300_000], ["1h", 3_600_000], ["1.5s", 1_500], ["0s", 0], ["0.0001s", null],
-    ["1.0005s", null], ["0.5ms", null], ["30", null], ["30 s", null], ["-1s", null], ["1e3s", null], ["1d", null], ["", null], ["s", null], ["9999999999s", null],
+    ["500ms", 500],
+    ["30s", 30_000],
+    ["5m", 300_000],
+    ["1h", 3_600_000],
+    ["1.5s", 1_500],
+    ["0s", 0],
+    ["0.0001s", null],
+    ["1.0005s", null],
+    ["0.5ms", null],
+    ["30", null],
+    ["30 s", null],
+    ["-1s", null],
+    ["1e3s", null],
+    ["1d", null],
+    ["", null],
+    ["s", null],
+    ["9999999999s", null],
   ];
   test.each(rows)("parseDuration(%j) is %s", (text, ms) => {
     expect(parseDuration(text)).toBe(ms);
@@ -123,11 +152,36 @@ describe("parseDuration()", () => {
 
 describe("parseVersion()", () => {
   test("compareVersions() orders as the standard's example does", () => {
-    const order = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.0.1", "1.2.0", "1.10.0", "2.0.0"];
+    const order = [
+      "1.0.0-alpha",
+      "1.0.0-alpha.1",
+      "1.0.0-alpha.beta",
+      "1.0.0-beta",
+      "1.0.0-beta.2",
+      "1.0.0-beta.11",
+      "1.0.0-rc.1",
+      "1.0.0",
+      "1.0.1",
+      "1.2.0",
+      "1.10.0",
+      "2.0.0",
+    ];
     const parsed = order.map((text) => parseVersion(text) ?? expect.fail(text));
     expect([...parsed].reverse().sort(compareVersions)).toEqual(parsed);
   });
-  test.each(["", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0+build", "1.0.0-a_b", "1.0.0 ", `1.0.0-${"a".repeat(80)}`])("parseVersion(%j) is null", (text) => {
+  test.each([
+    "",
+    "1",
+    "1.0",
+    "v1.0.0",
+    "01.0.0",
+    "1.0.0-",
+    "1.0.0-01",
+    "1.0.0+build",
+    "1.0.0-a_b",
+    "1.0.0 ",
+    `1.0.0-${"a".repeat(80)}`,
+  ])("parseVersion(%j) is null", (text) => {
     expect(parseVersion(text)).toBeNull();
   });
   test("isVersionRange() takes the ranges of the users' format", () => {
@@ -139,7 +193,11 @@ describe("parseVersion()", () => {
 
 describe("judgeFrame()", () => {
   const rows: readonly [name: string, frame: unknown, verdict: string][] = [
-    ["S4: black, no audio capability", { blackscreen: true, blackscreen_percentage: 98.7, freeze: false, macroblocks: false, audio: null }, "blackscreen"],
+    [
+      "S4: black, no audio capability",
+      { blackscreen: true, blackscreen_percentage: 98.7, freeze: false, macroblocks: false, audio: null },
+      "blackscreen",
+    ],
     ["S5: degraded", { analyzed: true, subtitle_ocr_pending: true, error: "failed_to_save_full_data" }, "unknown"],
     ["degraded though it says all is well", { blackscreen: false, freeze: false, audio: true, error: "x" }, "unknown"],
     ["no audio capability", { blackscreen: false, freeze: false, macroblocks: false, audio: null }, "healthy"],

@@ -1,0 +1,131 @@
+/**
+ * What leaves an actor after the commit: invocations, timers, messages, views, dead letters. Invariant: nothing here is called
+ * for an input whose round is not committed.
+ */
+import type { Logger } from "pino";
+import type { Names } from "../nats-config/subjects.ts";
+import type { Activation } from "./activation.ts";
+import type { Outgoing } from "./actor-state.ts";
+import { addressOf } from "./address.ts";
+import { causeOf } from "./apply.ts";
+import type { Clock } from "./clock.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { POOL_PREFIX } from "./effects.ts";
+import type { Input } from "./envelope.ts";
+import type { TroupeError } from "./errors.ts";
+import { Invocations } from "./invocations.ts";
+import type { MachineAction } from "./machine.ts";
+import { Outbox, type OutboxDeps } from "./outbox.ts";
+import { poolMessage } from "./pool-message.ts";
+import type { Broker } from "./port.ts";
+import type { Release, Round } from "./round.ts";
+import { armTimers, disarmTimers, type Inject } from "./timers.ts";
+import { Watchers } from "./watchers.ts";
+
+export interface PerformerOptions {
+  readonly node: string;
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly names: Names;
+  readonly log: Logger;
+  readonly closed: AbortSignal;
+  readonly inject: Inject;
+  readonly deliver: OutboxDeps["deliver"];
+  readonly onOutboxShrunk: (activation: Activation) => void;
+}
+
+export class Performer {
+  readonly watchers: Watchers;
+  readonly invocations: Invocations;
+  readonly deadLetters: DeadLetters;
+  readonly #outbox: Outbox;
+  readonly #o: PerformerOptions;
+
+  constructor(options: PerformerOptions) {
+    this.#o = options;
+    const { broker, names, clock, inject, deliver, onOutboxShrunk } = options;
+    this.watchers = new Watchers(options);
+    this.invocations = new Invocations(clock, inject);
+    this.deadLetters = new DeadLetters(options);
+    this.#outbox = new Outbox({
+      clock,
+      deliver,
+      publish: async (pool, sender, message) => {
+        const { subject, data, messageId } = poolMessage(names, pool, sender.key, message);
+        await broker.append(subject, data, { messageId });
+      },
+      onSettled: onOutboxShrunk,
+      onRefused: (activation, message, error) => this.#refused(activation, message, error),
+    });
+  }
+
+  /** All of a committed round, in the order of its inputs. */
+  perform(round: Round): void {
+    for (const release of round.releases) this.#perform(release, round.seq);
+    this.watchers.flush();
+  }
+
+  /** An activation goes live: what its state shows unfinished is taken up again. */
+  resume(activation: Activation): void {
+    activation.releasableSeq = activation.state.outSeq;
+    this.invocations.resume(activation);
+    this.#rearm(activation);
+    this.#outbox.pump(activation);
+  }
+
+  /** An activation leaves memory. */
+  release(activation: Activation): void {
+    disarmTimers(this.#o.clock, activation);
+    this.invocations.stopAll(activation);
+  }
+
+  /** Files a poison message under an id that recovery finds again. */
+  poisoned(activation: Activation, input: Input, cause: string, seq: number): void {
+    const messageId = `${activation.key}:${seq}:${input.sender}:${input.seq}`;
+    const { timeMs } = activation.state;
+    this.deadLetters.add({ reason: "poison", ...activation.address, cause, timeMs, sender: input.sender, event: input.event, messageId });
+  }
+
+  #perform({ activation, applied, poison, letter, outSeq }: Release, seq: number): void {
+    const { effects } = applied;
+    if (poison !== null) this.poisoned(activation, letter.input, poison, seq);
+    if (activation.phase !== "live") return;
+    for (const child of effects.stop) this.invocations.stop(activation, child);
+    for (const [child, invocation] of effects.start) {
+      // A later input of the same round may have left the state again.
+      if (activation.state.invocations.get(child)?.startedBy === invocation.startedBy) this.invocations.start(activation, child, invocation);
+    }
+    if (effects.setTimers.length > 0 || effects.cancelTimers.length > 0 || effects.firedTimer !== undefined) this.#rearm(activation);
+    if (outSeq > activation.releasableSeq) {
+      activation.releasableSeq = outSeq;
+      this.#outbox.pump(activation);
+    }
+    this.watchers.changed(activation, effects.emitted);
+    for (const action of effects.custom) runCustom(action, activation.key, this.#o.log);
+  }
+
+  #rearm(activation: Activation): void {
+    armTimers(this.#o.clock, activation, this.#o.inject);
+  }
+
+  #refused(activation: Activation, message: Outgoing, error: TroupeError): void {
+    const isPool = message.to.startsWith(POOL_PREFIX);
+    const { kind, id } = isPool ? { kind: "pool", id: message.to.slice(POOL_PREFIX.length).replaceAll(".", ":") } : addressOf(message.to);
+    const messageId = `${activation.key}:${message.seq}`;
+    this.deadLetters.add({ reason: "refused", kind, id, cause: causeOf(error), timeMs: message.timeMs, sender: activation.key, event: message.event, messageId });
+  }
+}
+
+/** A named custom action: at most once, after the commit. Its failure is the author's to see, not the actor's. */
+function runCustom(action: MachineAction, key: string, log: Logger): void {
+  if (action.type === "xstate.log") {
+    const { label, value } = action.params as { label?: string; value: unknown };
+    log.info({ actor: key, label, value }, "Logged by machine");
+    return;
+  }
+  try {
+    (action.exec as ((info: unknown, params: unknown) => void) | undefined)?.(action.info, action.params);
+  } catch (error) {
+    log.error({ err: error, actor: key, action: action.type }, "Custom action threw");
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Reads without a write. Invariant: an answer shows committed state only, and only while the node's lease is good; a question
+ * alone creates no actor.
+ */
+import type { Activation } from "./activation.ts";
+import type { Engine } from "./engine.ts";
+import { encodeError, encodeValue } from "./envelope.ts";
+import { ActorNotFoundError, BusyError, TroupeError } from "./errors.ts";
+
+/** A question to an actor: its state, and on the way perhaps to watch it, or to write its history down first. */
+export interface Query {
+  readonly watch?: string;
+  readonly save?: boolean;
+}
+
+interface Waiting {
+  readonly query: Query;
+  readonly respond: (answer: Uint8Array) => void;
+}
+
+/** Questions that wait for one actor to load at most. At it: busy. */
+const MAX_WAITING = 1_024;
+
+export class Queries {
+  readonly #engine: Engine;
+  readonly #waiting = new Map<Activation, Waiting[]>();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  ask(kind: string, id: string, query: Query, respond: (answer: Uint8Array) => void): void {
+    try {
+      const activation = this.#engine.activate(kind, id);
+      if (activation.phase === "live") this.#answer(activation, { query, respond });
+      else this.#wait(activation, { query, respond });
+    } catch (error) {
+      if (!(error instanceof TroupeError)) throw error;
+      respond(encodeError(error));
+    }
+  }
+
+  onLive(activation: Activation): void {
+    for (const waiting of this.#take(activation)) {
+      try {
+        this.#answer(activation, waiting);
+      } catch (error) {
+        if (!(error instanceof TroupeError)) throw error;
+        waiting.respond(encodeError(error));
+      }
+    }
+  }
+
+  onGone(activation: Activation, answer: Uint8Array): void {
+    for (const { respond } of this.#take(activation)) respond(answer);
+  }
+
+  #wait(activation: Activation, waiting: Waiting): void {
+    const list = this.#waiting.get(activation) ?? [];
+    if (list.length >= MAX_WAITING) throw new BusyError(`${MAX_WAITING} queries wait for "${activation.key}" to load: try again`);
+    list.push(waiting);
+    this.#waiting.set(activation, list);
+  }
+
+  #take(activation: Activation): Waiting[] {
+    const list = this.#waiting.get(activation) ?? [];
+    this.#waiting.delete(activation);
+    return list;
+  }
+
+  #answer(activation: Activation, { query, respond }: Waiting): void {
+    const { clock, node, mayAct } = this.#engine.options;
+    if (activation.state.revision === 0 && activation.mailbox.size === 0) {
+      this.#engine.drop(activation);
+      respond(encodeError(new ActorNotFoundError(`No message ever reached "${activation.key}": send one, or check the id`)));
+      return;
+    }
+    activation.lastUsedMs = clock.monotonic();
+    if (query.watch !== undefined) this.#engine.performer.watchers.add(activation, query.watch);
+    const view = encodeValue(activation.view(node));
+    activation.whenCommitted(() => {
+      if (!mayAct()) return; // may be stale: the caller asks again
+      if (query.save === true) void this.#engine.saver.cover(activation).then(() => respond(view));
+      else respond(view);
+    });
+  }
+}

@@ -1,0 +1,240 @@
+/** The command line: arguments, exit codes, and the shape of what is printed. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { claimDataDir } from "../../nats-config/data-dir.ts";
+import type { HistoryEntry, NodeInfo } from "../../runtime/api.ts";
+import {
+  ActorNotFoundError,
+  AddressError,
+  BrokerUnavailableError,
+  BusyError,
+  DeadlineError,
+  PoisonMessageError,
+  UnknownEventError,
+  UnknownKindError,
+} from "../../runtime/errors.ts";
+import { cli, type CliWorld, viewOf } from "./cli-support.ts";
+
+const NODE: NodeInfo = {
+  name: "node1",
+  incarnation: "abc",
+  pid: 12,
+  host: "pi",
+  version: "0.1.0",
+  kinds: ["counter", "task"],
+  labels: {},
+  startedAtMs: 1_767_225_500_000,
+  shards: [1, 2],
+  activations: 4,
+  queued: 0,
+  rounds: 9,
+  inputs: 12,
+  memoryBytes: 50e6,
+};
+const ENTRY: HistoryEntry = { revision: 1, seq: 4, timeMs: 1_767_225_600_000, sender: "c1", event: { type: "add", by: 2 } };
+const LOCK = viewOf({
+  kind: "resource",
+  id: "pi:device1",
+  value: "held",
+  context: {
+    resource: "pi:device1",
+    token: 7,
+    holder: "task/t1",
+    ttlMs: 30_000,
+    grantedAtMs: 1_767_225_600_000,
+    expiresAtMs: 1_767_225_630_000,
+    queue: [{ holder: "task/t2", priority: "high", ttlMs: 30_000, sinceMs: 1 }],
+    history: [],
+  },
+});
+
+/** Every reading or sending command with answers, for what holds for all of them. */
+const COMMANDS: readonly (readonly [args: readonly string[], world: CliWorld, json: unknown])[] = [
+  [["tell", "counter", "a", "add", '{"by":2}'], { client: { tell: async () => {} } }, { told: { kind: "counter", id: "a", type: "add" } }],
+  [["ask", "counter", "a", "add"], { client: { ask: async () => ({ count: 3 }) } }, { count: 3 }],
+  [["ask", "counter", "a", "add"], { client: { ask: async () => undefined } }, null],
+  [["query", "counter", "a"], { client: { query: async () => viewOf() } }, viewOf()],
+  [
+    ["ps"],
+    { client: { nodes: async () => [NODE], list: async (kind) => (kind === "task" ? [] : [{ kind, id: "a", node: "node1" }]) } },
+    {
+      nodes: [NODE],
+      kinds: [
+        { kind: "counter", actors: 1, inMemory: 1 },
+        { kind: "task", actors: 0, inMemory: 0 },
+      ],
+    },
+  ],
+  [
+    ["ps", "counter"],
+    { client: { list: async (kind) => [{ kind, id: "a", node: null }], query: async () => viewOf() } },
+    { kind: "counter", total: 1, actors: [{ kind: "counter", id: "a", node: null, view: viewOf() }] },
+  ],
+  [
+    ["locks"],
+    { client: { list: async (kind) => [{ kind, id: "pi:device1", node: null }], query: async () => LOCK } },
+    {
+      total: 1,
+      locks: [
+        {
+          resource: "pi:device1",
+          state: "held",
+          holder: "task/t1",
+          token: 7,
+          expiresAtMs: 1_767_225_630_000,
+          queue: [{ holder: "task/t2", priority: "high" }],
+        },
+      ],
+      unreadable: [],
+    },
+  ],
+  [["history", "counter", "a"], { client: { history: async () => [ENTRY] } }, { kind: "counter", id: "a", total: 1, entries: [ENTRY] }],
+  [["dead"], { client: { deadLetters: async () => [] } }, []],
+];
+
+describe("every command", () => {
+  test.each(COMMANDS)("%j --json prints one JSON document and nothing else", async (args, world, json) => {
+    for (const line of [[...args, "--json"], ["--json", ...args]]) {
+      const run = await cli(line, world);
+      expect(run).toMatchObject({ exit: 0, err: "", closed: 1 });
+      expect(run.out.trimEnd().split("\n")).toHaveLength(1);
+      expect(JSON.parse(run.out)).toEqual(json);
+    }
+  });
+
+  test.each(COMMANDS)("%j prints text for people without --json", async (args, world) => {
+    const run = await cli(args, world);
+    expect(run).toMatchObject({ exit: 0, err: "" });
+    expect(run.out).toMatch(/\n$/);
+    expect(run.out.split("\n").every((line) => line === line.trimEnd())).toBe(true);
+  });
+
+  test.each(COMMANDS)("%j ends 3 and names the way out when nothing answers", async (args) => {
+    const connectError = new BrokerUnavailableError("No NATS server answers at nats://x: start one, or set NATS_URL");
+    const run = await cli(args, { connectError });
+    expect(run).toMatchObject({ exit: 3, out: "", err: "troupe: No NATS server answers at nats://x: start one, or set NATS_URL\n" });
+  });
+});
+
+describe("exit codes", () => {
+  test.each([
+    [new ActorNotFoundError("Nothing is known of counter/a"), 4],
+    [new UnknownKindError("counter", ["task"]), 4],
+    [new AddressError('The id "a b" is not valid'), 2],
+    [new UnknownEventError("No transition"), 1],
+    [new PoisonMessageError("It threw"), 1],
+    [new BusyError("Too much waits"), 3],
+    [new DeadlineError("No answer"), 3],
+    [new TypeError("A fault of ours"), 1],
+  ])("%s ends %i, closes the connection and shows no stack", async (error, exit) => {
+    const run = await cli(["ask", "counter", "a", "add"], { client: { ask: () => Promise.reject(error) } });
+    expect(run).toMatchObject({ exit, out: "", closed: 1 });
+    expect(run.err).toBe(`troupe: ${error.message}\n`);
+  });
+
+  test("`history` ends 4 when there is none", async () => {
+    const run = await cli(["history", "counter", "a"], { client: { history: async () => [] } });
+    expect(run).toMatchObject({ exit: 4, out: "" });
+    expect(run.err).toMatch(/^troupe: No history of counter\/a: /);
+  });
+
+  test("`ps` ends 4 for a kind that no node hosts, and 0 for one without actors", async () => {
+    const client = { list: async () => [], nodes: async () => [NODE] };
+    expect(await cli(["ps", "counte"], { client })).toMatchObject({ exit: 4, err: expect.stringContaining("counter, task") });
+    expect(await cli(["ps", "task"], { client })).toMatchObject({ exit: 0, out: 'No actor of the kind "task" exists\n' });
+  });
+});
+
+describe("the command line", () => {
+  test.each([
+    [["tell"], /missing required argument 'kind'/],
+    [["tell", "counter", "a", "add", "{"], /"\{" is no JSON/],
+    [["tell", "counter", "a", "add", "[1]"], /is no JSON object/],
+    [["tell", "counter", "a", "add", '{"type":"x"}'], /holds "type"/],
+    [["ask", "counter", "a", "add", "--deadline", "10"], /"10" is no duration: give a number with its unit/],
+    [["ask", "counter", "a", "add", "--priority", "urgent"], /one of critical, high, normal, low/],
+    [["ps", "--limit", "0"], /"0" is no count/],
+    [["ps", "a", "b"], /too many arguments/],
+    [["nonsense"], /unknown command 'nonsense'/],
+    [["histroy"], /Did you mean history\?/],
+    [["gateway", "--port", "70000"], /"70000" is no port/],
+    [["dev", "--port", "-1"], /"-1" is no port/],
+    [["node", "--name", "a.b"], /"a\.b" is no node name/],
+    [["node", "--labels", "x"], /is no list of labels/],
+    [["lab"], /required option '--host <name>'/],
+    [["lab", "--host", "sunri-pi1", "--seed", "x"], /"x" is no seed/],
+    [["lab", "--host", "sunri-pi1", "--min-gap", "2m", "--max-gap", "1m"], /give a range/],
+    [["apply", "--replicas", "2"], /give one of 1, 3, 5/],
+    [["query", "counter", "a", "--namespace", "a.b"], /"a\.b" is not one subject token/],
+    [["query", "counter", "a", "--url", ""], /--url is empty/],
+    [["node", "--json"], /TROUPE_LOG_LEVEL is "loud"/],
+  ])("refuses %j with exit 2, without connecting", async (args, message) => {
+    const run = await cli(args, { env: { TROUPE_LOG_LEVEL: "loud" } });
+    expect(run).toMatchObject({ exit: 2, out: "", connected: [] });
+    expect(run.err).toMatch(/^troupe: /);
+    expect(run.err).toMatch(message);
+    expect(run.err).not.toContain("    at ");
+  });
+
+  test("`lab` ends 4 for an unknown host and names the known ones", async () => {
+    expect(await cli(["lab", "--host", "moon"])).toMatchObject({ exit: 4, err: 'troupe: No lab host "moon": known are sunri-pi1, sunri-pi2\n' });
+  });
+
+  test("--help documents the exit codes, of the program and of every command", async () => {
+    const help = await cli(["--help"]);
+    expect(help).toMatchObject({ exit: 0, err: "" });
+    for (const command of ["dev", "node", "gateway", "lab", "apply", "tell", "ask", "query", "ps", "locks", "history", "replay", "dead"]) {
+      expect(help.out).toMatch(new RegExp(`^  ${command} `, "m"));
+      const own = await cli([command, "--help"]);
+      expect(own).toMatchObject({ exit: 0, err: "" });
+      expect(own.out).toMatch(/--json[\s\S]*--url <url>[\s\S]*--namespace <name>[\s\S]*Exit codes:/);
+    }
+    expect(await cli(["--version"])).toMatchObject({ exit: 0, out: "9.9.9\n" });
+  });
+
+  test("passes deadline, priority and fields on", async () => {
+    const asked: unknown[] = [];
+    const client = { ask: async (...call: unknown[]) => void asked.push(call) };
+    await cli(["ask", "counter", "a", "add", '{"by":2}', "--deadline", "1.5s", "--priority", "high"], { client });
+    expect(asked).toEqual([["counter", "a", { type: "add", by: 2 }, { deadlineMs: 1_500, priority: "high" }]]);
+  });
+
+  test("prints bytes and control characters so that neither JSON nor the terminal breaks", async () => {
+    const view = viewOf({ context: { bytes: new Uint8Array([1, 2]), text: "a\u001b[2Jb" } });
+    const client = { query: async () => view, list: async (kind: string) => [{ kind, id: "x\u001b[2J", node: null }] };
+    expect(JSON.parse((await cli(["query", "counter", "a", "--json"], { client })).out)).toMatchObject({ context: { bytes: "AQI=" } });
+    expect((await cli(["ps", "counter"], { client })).out).not.toContain("\u001b");
+  });
+});
+
+describe("which cluster is meant", () => {
+  const client = { query: async () => viewOf() };
+  const servers = async (args: readonly string[], world: CliWorld): Promise<unknown> => (await cli(["query", "counter", "a", ...args], { client, ...world })).connected[0];
+
+  test("--url stands before NATS_URL, and both before the default", async () => {
+    expect(await servers(["--url", "nats://a:1,nats://b:2"], { env: { NATS_URL: "nats://c:3" } })).toMatchObject({ servers: ["nats://a:1", "nats://b:2"] });
+    expect(await servers([], { env: { NATS_URL: "nats://c:3" } })).toMatchObject({ servers: ["nats://c:3"], namespace: "troupe" });
+    expect(await servers([], {})).toMatchObject({ servers: ["nats://127.0.0.1:4222"] });
+  });
+
+  test("--namespace stands before TROUPE_NAMESPACE", async () => {
+    const env = { TROUPE_NAMESPACE: "lab" };
+    expect(await servers([], { env })).toMatchObject({ namespace: "lab" });
+    expect(await servers(["--namespace", "own"], { env })).toMatchObject({ namespace: "own" });
+  });
+
+  test("without either, the server of a running `troupe dev` in this folder is meant", async () => {
+    const cwd = await mkdtemp(join(tmpdir(), "troupe-cli-"));
+    const claim = await claimDataDir(join(cwd, ".troupe", "nats"));
+    try {
+      await claim.update({ url: "nats://127.0.0.1:4299" }, { port: 4_299 });
+      expect(await servers([], { cwd })).toMatchObject({ servers: ["nats://127.0.0.1:4299"] });
+    } finally {
+      await claim.release();
+    }
+    expect(await servers([], { cwd })).toMatchObject({ servers: ["nats://127.0.0.1:4222"] });
+    await rm(cwd, { recursive: true });
+  });
+});
