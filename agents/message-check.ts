@@ -5,6 +5,7 @@ import { AddressError } from "../runtime/errors.ts";
 import { isPriority } from "../runtime/priority.ts";
 import { MAX_PARALLEL_TASKS } from "./definition-schema.ts";
 import { isFields } from "./skill-result.ts";
+import { parseVersion } from "./version.ts";
 
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
 
@@ -14,7 +15,7 @@ export function planProblem(id: string, plan: unknown): string | null {
   if (plan["id"] !== id)
     return `The plan is for agent ${JSON.stringify(plan["id"]) ?? "undefined"}, not "${id}": send it there`;
   const { version, triggers, pools, maxParallelTasks, playbooks } = plan;
-  if (!isText(version)) return "The plan has no version";
+  if (!isText(version) || parseVersion(version) === null) return "The plan has no semantic version, like 1.0.0";
   if (!Array.isArray(triggers) || !triggers.every((trigger) => isFields(trigger) && isText(trigger["type"]))) {
     return "The plan's triggers are not a list of { type }";
   }

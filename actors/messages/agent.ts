@@ -3,7 +3,7 @@ import type { Priority } from "../../runtime/priority.ts";
 import type { LabEvent } from "./event.ts";
 import type { Step, TaskFinished } from "./task.ts";
 
-export type { Evidence, SkillCall, SkillResult, Step } from "./task.ts";
+export type { Step } from "./task.ts";
 
 export interface AgentTrigger {
   /** Exact or `prefix.*`. */

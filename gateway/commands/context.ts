@@ -6,6 +6,7 @@ import { readOwner } from "../../nats-config/data-dir.ts";
 import { DEFAULT_NAMESPACE, makeNames, type Names } from "../../nats-config/subjects.ts";
 import type { Client } from "../../runtime/api.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import { TroupeError } from "../../runtime/errors.ts";
 import { CliError, EXIT, messageOf } from "./exit.ts";
 import { type Io, Output } from "./output.ts";
 import type { Stops } from "./stops.ts";
@@ -16,6 +17,8 @@ export interface ConnectOptions {
   readonly servers: string[];
   readonly namespace: string;
   readonly name: string;
+  /** How long to wait for the server and a first node, in ms. */
+  readonly waitMs?: number;
 }
 
 export interface CliDeps {
@@ -37,6 +40,8 @@ export interface CommonOptions {
   readonly namespace?: string;
 }
 
+/** How long a command waits for a server that does not answer, in ms: a restart takes less, a person no longer. */
+const CONNECT_WAIT_MS = 2_000;
 const DEFAULT_URL = "nats://127.0.0.1:4222";
 /** Where `troupe dev` keeps what it stores, unless told. */
 export const DATA_DIR = ".troupe";
@@ -49,6 +54,11 @@ export function common(command: Command): Command {
     .option("--json", "print JSON on stdout and nothing else")
     .option("--url <url>", "NATS servers, separated by commas (else NATS_URL, else a running `troupe dev` in this folder)")
     .option("--namespace <name>", `prefix of the cluster's subjects (else TROUPE_NAMESPACE, else "${DEFAULT_NAMESPACE}")`);
+}
+
+/** A server's address without its password. */
+function withoutSecrets(server: string): string {
+  return server.replace(/^([a-z]+:\/\/)?[^@/]*@/, "$1");
 }
 
 export class CommandContext {
@@ -91,7 +101,12 @@ export class CommandContext {
 
   async withClient<T>(use: (client: Client) => Promise<T>): Promise<T> {
     const { namespace } = this.names;
-    const client = await this.deps.connect({ servers: await this.servers(), namespace, name: "troupe-cli" });
+    const servers = await this.servers();
+    const client = await this.deps.connect({ servers, namespace, name: "troupe-cli", waitMs: CONNECT_WAIT_MS }).catch((cause: unknown) => {
+      if (cause instanceof TroupeError) throw cause;
+      // The server answers, but not as a cluster of ours does: its streams are missing, or the user may not read them.
+      throw new CliError(EXIT.unreachable, `No cluster "${namespace}" at ${servers.map(withoutSecrets).join(",")} (${messageOf(cause)}): start a node, or all with \`troupe dev\``, { cause });
+    });
     try {
       return await use(client);
     } finally {

@@ -42,9 +42,13 @@ export async function serve(context: CommandContext, options: { readonly endWith
     io.err("troupe: ended without draining\n");
     process.exit(EXIT.failed);
   });
-  const served = await start();
-  context.output.print({ event: "ready", pid: process.pid, ...served.ready }, () => served.text);
-  const reason = await requested;
-  await served.stop();
-  context.output.print({ event: "stopped", part: served.ready.part, reason }, () => `${served.ready.part} stopped (${reason})`);
+  try {
+    const served = await start();
+    context.output.print({ event: "ready", pid: process.pid, ...served.ready }, () => served.text);
+    const reason = await requested;
+    await served.stop();
+    context.output.print({ event: "stopped", part: served.ready.part, reason }, () => `${served.ready.part} stopped (${reason})`);
+  } finally {
+    stops.release();
+  }
 }

@@ -7,6 +7,8 @@ export interface Stops {
   onSecond(listener: () => void): void;
   /** Counts the end of stdin as a request too: a child must not outlive the parent that holds the other end. */
   watchStdin(): void;
+  /** Listens no longer, so that the process can end. */
+  release(): void;
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -17,6 +19,7 @@ export function processStops(): Stops {
   const listeners: (() => void)[] = [];
   let asked = false;
   let listening = false;
+  let watching = false;
   const request = (what: string): void => {
     if (!asked) {
       asked = true;
@@ -40,6 +43,10 @@ export function processStops(): Stops {
     watchStdin: () => {
       process.stdin.once("end", () => request("stdin")).once("error", () => request("stdin"));
       process.stdin.resume();
+      watching = true;
+    },
+    release: () => {
+      if (watching) process.stdin.destroy();
     },
   };
 }

@@ -61,7 +61,7 @@ export async function cli(args: readonly string[], world: CliWorld = {}): Promis
       if (world.connectError !== undefined) throw world.connectError;
       return fakeClient(world.client ?? {}, () => closed++);
     },
-    stops: { requested: new Promise(() => {}), onSecond: () => {}, watchStdin: () => {} },
+    stops: { requested: new Promise(() => {}), onSecond: () => {}, watchStdin: () => {}, release: () => {} },
     interactive: false,
   };
   const exit = await runCli(args, deps, "9.9.9");
