@@ -131,7 +131,7 @@ export function decodeState(core: Uint8Array, outbox: Uint8Array, source: StateS
   if (!Array.isArray(fields) || fields.length !== 10) throw new CorruptRecordError(`A snapshot of kind "${source.kind}" is damaged`);
   const [version, revision, timeMs, machine, timers, invocations, senders, outSeq, failures, stopped] = fields;
   const state = newState();
-  if (machine !== null) state.snapshot = runner.restore(migrated(machine, version, source));
+  if (machine !== null) state.snapshot = restored(machine, version, source, runner);
   state.revision = revision;
   state.timeMs = timeMs;
   for (const [id, timer] of timers) state.timers.set(id, timer);
@@ -142,6 +142,18 @@ export function decodeState(core: Uint8Array, outbox: Uint8Array, source: StateS
   state.failures = failures;
   state.stopped = stopped;
   return Object.assign(state, { senders: Senders.fromRecord(senders) });
+}
+
+function restored(machine: PersistedMachine, version: number, source: StateSource, runner: MachineRunner): AnyMachineSnapshot {
+  try {
+    return runner.restore(migrated(machine, version, source));
+  } catch (cause) {
+    if (cause instanceof VersionError) throw cause;
+    throw new VersionError(
+      `A stored state of kind "${source.kind}", version ${version}, does not fit the machine (${String(cause)}): raise the version and give defineActor a migrate function`,
+      { cause },
+    );
+  }
 }
 
 function migrated(machine: PersistedMachine, version: number, source: StateSource): PersistedMachine {

@@ -56,6 +56,7 @@ export class Engine {
   readonly scheduler: Scheduler;
   readonly performer: Performer;
   readonly queries: Queries;
+  #mayRun = true;
 
   constructor(options: EngineOptions) {
     this.options = options;
@@ -152,9 +153,17 @@ export class Engine {
     if (activation?.phase === "live") this.performer.invocations.abort(activation, `Aborted by control: see the message in "${activation.key}"`);
   }
 
-  /** The lease is not good: no effect may run until it is, or the node is sealed. */
-  fence(): void {
-    for (const activation of this.activations.values()) this.performer.invocations.abort(activation, "The node lost its lease");
+  /**
+   * While the lease is not good no invocation may run. Their results are not failures: they are started again, under the
+   * same ids, by this node once its lease is good, or by the next owner.
+   */
+  fence(mayAct: boolean): void {
+    if (mayAct === this.#mayRun) return;
+    this.#mayRun = mayAct;
+    for (const activation of this.activations.values()) {
+      if (!mayAct) this.performer.invocations.stopAll(activation);
+      else if (activation.phase === "live") this.performer.invocations.resume(activation);
+    }
   }
 
   async #load(activation: Activation): Promise<void> {

@@ -207,10 +207,11 @@ export class Incarnation {
   #scheduleSweep(): void {
     this.#sweepTimer = this.#o.clock.setTimeout(() => {
       if (this.#closed.signal.aborted) return;
+      this.engine.fence(this.membership.isGood);
       if (this.membership.isGood) {
         this.engine.saver.sweep();
         passivateIdle(this.engine);
-      } else this.engine.fence();
+      }
       this.#scheduleSweep();
     }, SWEEP_EVERY_MS);
   }

@@ -21,6 +21,7 @@ import { ATTEMPT_TIMEOUT_MS, LIST_LIMIT, RETRY_MAX_MS } from "./limits.ts";
 import type { Broker, InboundMessage } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
 import { type RunnableKind, runnable } from "./runnable.ts";
+import { VERSION } from "./version.ts";
 
 export interface NodeOptions {
   /** Unique in the cluster; one subject token. A restarted process of the same name replaces the former at once. */
@@ -40,8 +41,6 @@ export interface NodeOptions {
   readonly verifyDeterminism?: boolean;
 }
 
-/** Version of this package, as nodes tell it. */
-export const VERSION = "0.1.0";
 const NODE_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 /**

@@ -2,14 +2,14 @@
  * What follows a poison message. Invariant: decided from the state and the input's time alone, so that replay decides the
  * same; more failures than the intensity within the period always end the actor.
  */
-import { type Address, keyOf } from "./address.ts";
+import { type Address, checkAddress, keyOf } from "./address.ts";
 import { type ActorState, queueOutgoing } from "./actor-state.ts";
 import { collectEffects, type Effects, noEffects } from "./effects.ts";
 import { priorityRank } from "./priority.ts";
 import type { RunnableKind } from "./runnable.ts";
 
 export function supervise(kind: RunnableKind, address: Address, state: ActorState, timeMs: number, cause: string): Effects {
-  const { strategy, intensity, periodMs, supervisor } = kind.supervision;
+  const { strategy, intensity, periodMs } = kind.supervision;
   state.failures = [...state.failures.filter((at) => at > timeMs - periodMs), timeMs].slice(-intensity - 1);
   if (state.failures.length > intensity) {
     return stop(state, `quarantined after ${state.failures.length} poison messages in ${periodMs} ms; the last: ${cause}`);
@@ -19,17 +19,26 @@ export function supervise(kind: RunnableKind, address: Address, state: ActorStat
       return noEffects();
     case "stop":
       return stop(state, cause);
-    case "escalate": {
-      const effects = stop(state, cause);
-      if (supervisor === undefined) return effects;
-      const boss = supervisor(address);
-      effects.outgoing.push({ to: keyOf(boss.kind, boss.id), lane: priorityRank("high"), event: { type: "actor.failed", ...address, reason: cause } });
-      queueOutgoing(state, effects.outgoing, timeMs);
-      return effects;
-    }
+    case "escalate":
+      return escalate(kind, address, state, timeMs, cause);
     case "restart":
       return restart(kind, address, state, timeMs);
   }
+}
+
+function escalate(kind: RunnableKind, address: Address, state: ActorState, timeMs: number, cause: string): Effects {
+  const effects = stop(state, cause);
+  const { supervisor } = kind.supervision;
+  if (supervisor === undefined) return effects;
+  try {
+    const boss = supervisor(address);
+    checkAddress(boss.kind, boss.id);
+    effects.outgoing.push({ to: keyOf(boss.kind, boss.id), lane: priorityRank("high"), event: { type: "actor.failed", ...address, reason: cause } });
+    queueOutgoing(state, effects.outgoing, timeMs);
+  } catch (error) {
+    state.stopped = `${cause}; and its supervisor cannot be told: ${String(error)}`;
+  }
+  return effects;
 }
 
 function stop(state: ActorState, reason: string): Effects {

@@ -17,7 +17,11 @@ function replicasArgument(text: string): number {
 }
 
 /** Creates and updates the streams of a namespace. */
-export async function applyAll(servers: readonly string[], names: Parameters<typeof streamSpecs>[0], replicas: number): Promise<StreamReport[]> {
+export async function applyAll(
+  servers: readonly string[],
+  names: Parameters<typeof streamSpecs>[0],
+  replicas: number,
+): Promise<StreamReport[]> {
   const broker = await connectBroker({ servers, name: "troupe-apply" });
   try {
     return await applyStreams(broker.connection, streamSpecs(names, { replicas }));
@@ -35,7 +39,10 @@ export function applyCommand(program: Command, deps: CliDeps): void {
       context.output.print(report, reportText);
       const drifted = report.filter(({ action }) => action === "drift").map(({ stream }) => stream);
       if (drifted.length > 0) {
-        throw new CliError(EXIT.failed, `Drift stays on ${drifted.join(", ")}: see the reasons above, change the stream by hand or the specification`);
+        throw new CliError(
+          EXIT.failed,
+          `Drift stays on ${drifted.join(", ")}: see the reasons above, change the stream by hand or the specification`,
+        );
       }
     });
 }
@@ -45,7 +52,13 @@ const short = (value: unknown): string => (value === undefined ? "-" : JSON.stri
 function reportText(report: readonly StreamReport[]): string {
   const rows = report.flatMap(({ stream, action, drift }) => [
     [stream, action, "", "", ""],
-    ...drift.map(({ field, wanted, found, kept }) => ["", kept === undefined ? "updated" : `stays: ${kept}`, field, short(found), short(wanted)]),
+    ...drift.map(({ field, wanted, found, kept }) => [
+      "",
+      kept === undefined ? "updated" : `stays: ${kept}`,
+      field,
+      short(found),
+      short(wanted),
+    ]),
   ]);
   return table(["STREAM", "RESULT", "FIELD", "FOUND", "WANTED"], rows);
 }

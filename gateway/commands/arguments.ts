@@ -44,10 +44,14 @@ export function fieldsArgument(text: string): JsonObject {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new InvalidArgumentError(`${quote(text)} is no JSON (${cause instanceof Error ? cause.message : String(cause)}): give an object like '{"by":1}'`);
+    throw new InvalidArgumentError(
+      `${quote(text)} is no JSON (${cause instanceof Error ? cause.message : String(cause)}): give an object like '{"by":1}'`,
+    );
   }
-  if (!isObject(value)) throw new InvalidArgumentError(`${quote(text)} is no JSON object: give the event's fields like '{"by":1}'`);
-  if ("type" in value) throw new InvalidArgumentError(`${quote(text)} holds "type": the type is an argument of its own`);
+  if (!isObject(value))
+    throw new InvalidArgumentError(`${quote(text)} is no JSON object: give the event's fields like '{"by":1}'`);
+  if ("type" in value)
+    throw new InvalidArgumentError(`${quote(text)} holds "type": the type is an argument of its own`);
   return value;
 }
 
@@ -56,7 +60,8 @@ export function labelsArgument(text: string): Readonly<Record<string, string>> {
   const pairs = text.split(",").map((pair) => /^([A-Za-z][\w.-]*)=([\w.:-]+)$/.exec(pair.trim()));
   return Object.fromEntries(
     pairs.map((match) => {
-      if (match === null) throw new InvalidArgumentError(`${quote(text)} is no list of labels: give name=value,name=value`);
+      if (match === null)
+        throw new InvalidArgumentError(`${quote(text)} is no list of labels: give name=value,name=value`);
       return [match[1] ?? "", match[2] ?? ""];
     }),
   );

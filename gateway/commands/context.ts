@@ -52,8 +52,14 @@ export const natsDir = (dataDir: string): string => join(dataDir, "nats");
 export function common(command: Command): Command {
   return command
     .option("--json", "print JSON on stdout and nothing else")
-    .option("--url <url>", "NATS servers, separated by commas (else NATS_URL, else a running `troupe dev` in this folder)")
-    .option("--namespace <name>", `prefix of the cluster's subjects (else TROUPE_NAMESPACE, else "${DEFAULT_NAMESPACE}")`);
+    .option(
+      "--url <url>",
+      "NATS servers, separated by commas (else NATS_URL, else a running `troupe dev` in this folder)",
+    )
+    .option(
+      "--namespace <name>",
+      `prefix of the cluster's subjects (else TROUPE_NAMESPACE, else "${DEFAULT_NAMESPACE}")`,
+    );
 }
 
 /** A server's address without its password. */
@@ -102,11 +108,17 @@ export class CommandContext {
   async withClient<T>(use: (client: Client) => Promise<T>): Promise<T> {
     const { namespace } = this.names;
     const servers = await this.servers();
-    const client = await this.deps.connect({ servers, namespace, name: "troupe-cli", waitMs: CONNECT_WAIT_MS }).catch((cause: unknown) => {
-      if (cause instanceof TroupeError) throw cause;
-      // The server answers, but not as a cluster of ours does: its streams are missing, or the user may not read them.
-      throw new CliError(EXIT.unreachable, `No cluster "${namespace}" at ${servers.map(withoutSecrets).join(",")} (${messageOf(cause)}): start a node, or all with \`troupe dev\``, { cause });
-    });
+    const client = await this.deps
+      .connect({ servers, namespace, name: "troupe-cli", waitMs: CONNECT_WAIT_MS })
+      .catch((cause: unknown) => {
+        if (cause instanceof TroupeError) throw cause;
+        // The server answers, but not as a cluster of ours does: its streams are missing, or the user may not read them.
+        throw new CliError(
+          EXIT.unreachable,
+          `No cluster "${namespace}" at ${servers.map(withoutSecrets).join(",")} (${messageOf(cause)}): start a node, or all with \`troupe dev\``,
+          { cause },
+        );
+      });
     try {
       return await use(client);
     } finally {

@@ -24,7 +24,13 @@ export function gatewayCommand(program: Command, deps: CliDeps): void {
         // Loaded here, so that short commands do not pay for it.
         const { startGateway } = await import("../start-gateway.ts");
         const { namespace } = context.names;
-        const gateway = await startGateway({ servers: await context.servers(), namespace, host: options.host, port: options.port, log });
+        const gateway = await startGateway({
+          servers: await context.servers(),
+          namespace,
+          host: options.host,
+          port: options.port,
+          log,
+        });
         return {
           ready: { part: "gateway", url: gateway.url },
           text: `gateway is up at ${gateway.url}`,

@@ -29,7 +29,10 @@ export function historyCommands(program: Command, deps: CliDeps): void {
       const context = new CommandContext(deps, command);
       const entries = await context.withClient((client) => client.history(kind, id));
       if (entries.length === 0) {
-        throw new CliError(EXIT.notFound, `No history of ${kind}/${id}: no message reached it, or it is older than its kind keeps`);
+        throw new CliError(
+          EXIT.notFound,
+          `No history of ${kind}/${id}: no message reached it, or it is older than its kind keeps`,
+        );
       }
       const shown = entries.slice(-limit);
       context.output.print({ kind, id, total: entries.length, entries: shown }, () => {

@@ -36,14 +36,22 @@ export function labCommand(program: Command, deps: CliDeps): void {
     .action(async (options: LabOptions, command: Command) => {
       const context = new CommandContext(deps, command);
       const host = labHost(options.host);
-      if (host === undefined) throw new CliError(EXIT.notFound, `No lab host "${options.host}": known are ${hostNames}`);
+      if (host === undefined)
+        throw new CliError(EXIT.notFound, `No lab host "${options.host}": known are ${hostNames}`);
       if (options.minGap > options.maxGap) {
-        throw new CliError(EXIT.usage, `--min-gap is ${options.minGap} ms and --max-gap ${options.maxGap} ms: give a range`);
+        throw new CliError(
+          EXIT.usage,
+          `--min-gap is ${options.minGap} ms and --max-gap ${options.maxGap} ms: give a range`,
+        );
       }
       const log = makeLog(deps.env, `lab ${host.name}`);
       const seed = options.seed ?? Math.floor(deps.clock.random() * SEEDS);
       await serve(context, options, async () => {
-        const broker = await connectBroker({ servers: await context.servers(), name: `lab ${host.name}`, clock: deps.clock });
+        const broker = await connectBroker({
+          servers: await context.servers(),
+          name: `lab ${host.name}`,
+          clock: deps.clock,
+        });
         const lab = await startLabHost({
           host,
           broker,

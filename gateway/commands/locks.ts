@@ -42,7 +42,9 @@ export function locksCommand(program: Command, deps: CliDeps): void {
       const context = new CommandContext(deps, command);
       const { total, actors } = await context.withClient((client) => readActors(client, RESOURCE_KIND, limit));
       const locks = actors.flatMap(({ view }) => (view === null ? [] : [lockOf(view)]));
-      const unreadable = actors.flatMap(({ id, view, error }) => (view === null ? [{ resource: id, error: error ?? "unknown" }] : []));
+      const unreadable = actors.flatMap(({ id, view, error }) =>
+        view === null ? [{ resource: id, error: error ?? "unknown" }] : [],
+      );
       context.output.print({ total, locks, unreadable }, () => {
         if (total === 0) return "Nothing was ever locked";
         const rows = locks.map((lock) => [

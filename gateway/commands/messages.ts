@@ -22,23 +22,39 @@ function sending(program: Command, name: string, description: string): Command {
     .argument("<kind>", "kind of the actor")
     .argument("<id>", "id of the actor")
     .argument("<type>", "type of the event")
-    .argument("[json]", 'other fields of the event, like \'{"by":1}\'', fieldsArgument)
+    .argument("[json]", "other fields of the event, like '{\"by\":1}'", fieldsArgument)
     .option("--deadline <duration>", "give up after this long, like 10s", durationArgument)
     .option("--priority <lane>", "critical, high, normal or low", priorityArgument);
 }
 
 export function messageCommands(program: Command, deps: CliDeps): void {
   sending(program, "tell", "send an event; done when it is stored").action(
-    async (kind: string, id: string, type: string, fields: JsonObject | undefined, options: SendOptions, command: Command) => {
+    async (
+      kind: string,
+      id: string,
+      type: string,
+      fields: JsonObject | undefined,
+      options: SendOptions,
+      command: Command,
+    ) => {
       const context = new CommandContext(deps, command);
       await context.withClient((client) => client.tell(kind, id, { ...fields, type }, callOptions(options)));
       context.output.print({ told: { kind, id, type } }, () => `${type} is stored for ${kind}/${id}`);
     },
   );
   sending(program, "ask", "send an event and print the reply").action(
-    async (kind: string, id: string, type: string, fields: JsonObject | undefined, options: SendOptions, command: Command) => {
+    async (
+      kind: string,
+      id: string,
+      type: string,
+      fields: JsonObject | undefined,
+      options: SendOptions,
+      command: Command,
+    ) => {
       const context = new CommandContext(deps, command);
-      const reply = await context.withClient((client) => client.ask(kind, id, { ...fields, type }, callOptions(options)));
+      const reply = await context.withClient((client) =>
+        client.ask(kind, id, { ...fields, type }, callOptions(options)),
+      );
       context.output.print(reply ?? null, pretty);
     },
   );

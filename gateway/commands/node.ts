@@ -20,7 +20,10 @@ function nameArgument(text: string): string {
 }
 
 /** A name that two processes of one host do not share. */
-const defaultName = (): string => `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-").slice(0, 48)}-${process.pid}`;
+const defaultName = (): string =>
+  `${hostname()
+    .replaceAll(/[^A-Za-z0-9_-]/g, "-")
+    .slice(0, 48)}-${process.pid}`;
 
 export function nodeCommand(program: Command, deps: CliDeps): void {
   serving(program.command("node").description("run a node: devices, locks, tasks, agents"))

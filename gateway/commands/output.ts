@@ -40,7 +40,12 @@ export function table(headers: readonly string[], rows: readonly (readonly (stri
   const widths = headers.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
   const right = headers.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] === "number"));
   return cells
-    .map((row) => row.map((cell, i) => (right[i] === true ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0))).join("  ").trimEnd())
+    .map((row) =>
+      row
+        .map((cell, i) => (right[i] === true ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)))
+        .join("  ")
+        .trimEnd(),
+    )
     .map((line) => `${line}\n`)
     .join("");
 }
@@ -55,7 +60,7 @@ export function shorten(text: string, max: number = MAX_CELL): string {
 /** XState's state value as one word: `running`, `open.waiting`, `{a.b, c}`. */
 export function stateText(value: unknown): string {
   if (typeof value === "string") return value;
-  if (typeof value !== "object" || value === null) return value === undefined ? "" : String(value);
+  if (typeof value !== "object" || value === null) return "";
   const parts = Object.entries(value).map(([key, inner]) => {
     const text = stateText(inner);
     return text === "" || text === "{}" ? key : `${key}.${text}`;
@@ -65,7 +70,8 @@ export function stateText(value: unknown): string {
 
 export const pretty = (data: unknown): string => JSON.stringify(JSON.parse(toJson(data) ?? "null"), null, 2);
 
-export const timeText = (ms: number): string => (Number.isFinite(ms) ? new Date(ms).toISOString().replace("T", " ").slice(0, 19) : "-");
+export const timeText = (ms: number): string =>
+  Number.isFinite(ms) ? new Date(ms).toISOString().replace("T", " ").slice(0, 19) : "-";
 
 /** How long ago, or until, in the unit that reads best. */
 export function spanText(ms: number): string {

@@ -26,7 +26,11 @@ export interface ActorRow extends ListedActor {
 }
 
 /** Reads the states of the actors of a kind, `limit` at most, in order of their ids. */
-export async function readActors(client: Client, kind: string, limit: number): Promise<{ total: number; actors: ActorRow[] }> {
+export async function readActors(
+  client: Client,
+  kind: string,
+  limit: number,
+): Promise<{ total: number; actors: ActorRow[] }> {
   const listed = (await client.list(kind)).toSorted((a, b) => (a.id < b.id ? -1 : 1));
   const chosen = listed.slice(0, limit);
   const rows: ActorRow[] = [];

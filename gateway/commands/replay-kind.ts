@@ -25,12 +25,22 @@ export async function loadKind(file: string, kind: string): Promise<ActorKind> {
     throw new CliError(EXIT.usage, `The module "${file}" cannot be loaded: ${messageOf(cause)}`, { cause });
   }
   const exported = Object.values(module as Record<string, unknown>);
-  const found = exported.find((value): value is ActorKind & Record<string, unknown> => isObject(value) && value["kind"] === kind && isMachine(value["machine"]));
+  const found = exported.find(
+    (value): value is ActorKind & Record<string, unknown> =>
+      isObject(value) && value["kind"] === kind && isMachine(value["machine"]),
+  );
   if (found !== undefined) return found;
   const machine = exported.find(isMachine);
   if (machine !== undefined) return defineActor({ kind, machine });
-  throw new CliError(EXIT.usage, `The module "${file}" exports neither a kind "${kind}" nor a machine: export one of them`);
+  throw new CliError(
+    EXIT.usage,
+    `The module "${file}" exports neither a kind "${kind}" nor a machine: export one of them`,
+  );
 }
 
 const isMachine = (value: unknown): value is AnyStateMachine =>
-  typeof value === "object" && value !== null && "getInitialSnapshot" in value && "transition" in value && "root" in value;
+  typeof value === "object" &&
+  value !== null &&
+  "getInitialSnapshot" in value &&
+  "transition" in value &&
+  "root" in value;

@@ -35,18 +35,27 @@ interface Run {
 }
 
 export function replayCommand(program: Command, deps: CliDeps): void {
-  common(program.command("replay").description("run an actor's history again offline and compare; exit 1 if it differs"))
+  common(
+    program.command("replay").description("run an actor's history again offline and compare; exit 1 if it differs"),
+  )
     .argument("<kind>", "kind of the actor")
     .argument("<id>", "id of the actor")
-    .option("--machine <file>", "a module that exports a changed kind or machine: shows where it parts from the present one")
+    .option(
+      "--machine <file>",
+      "a module that exports a changed kind or machine: shows where it parts from the present one",
+    )
     .option("--steps", "print every step")
     .action(async (kind: string, id: string, options: ReplayOptions, command: Command) => {
       const context = new CommandContext(deps, command);
-      const changed = options.machine === undefined ? undefined : await loadKind(resolve(deps.cwd, options.machine), kind);
+      const changed =
+        options.machine === undefined ? undefined : await loadKind(resolve(deps.cwd, options.machine), kind);
       const present = await findKind(kind);
       const subject = present ?? changed;
       if (subject === undefined) {
-        throw new CliError(EXIT.notFound, `The kind "${kind}" is not one of the system's: give its module with --machine`);
+        throw new CliError(
+          EXIT.notFound,
+          `The kind "${kind}" is not one of the system's: give its module with --machine`,
+        );
       }
       const run = await context.withClient(async (client) => {
         const live = await client.query(kind, id);
@@ -54,7 +63,14 @@ export function replayCommand(program: Command, deps: CliDeps): void {
         return await runAgainstMachine(client, present, changed, live);
       });
       const { steps, ...rest } = run;
-      const report = { kind, id, inputs: steps.length, ...rest, state: steps.at(-1) ?? null, ...(options.steps === true ? { steps } : {}) };
+      const report = {
+        kind,
+        id,
+        inputs: steps.length,
+        ...rest,
+        state: steps.at(-1) ?? null,
+        ...(options.steps === true ? { steps } : {}),
+      };
       context.output.print(report, () => reportText(kind, id, run, options.steps === true));
       if (!run.same) throw new CliError(EXIT.failed, partingText(kind, id, run, options.machine));
     });
@@ -78,7 +94,12 @@ async function runAgainstStored(client: Client, { clock }: CliDeps, kind: ActorK
   }
 }
 
-async function runAgainstMachine(client: Client, present: ActorKind, changed: ActorKind, live: ActorView): Promise<Run> {
+async function runAgainstMachine(
+  client: Client,
+  present: ActorKind,
+  changed: ActorKind,
+  live: ActorView,
+): Promise<Run> {
   const address = { kind: live.kind, id: live.id };
   const inputs = await readHistory(client.broker, client.names, live.kind, live.id);
   const partsAt = compareReplay(present, changed, address, inputs);
@@ -87,7 +108,8 @@ async function runAgainstMachine(client: Client, present: ActorKind, changed: Ac
 }
 
 function partingText(kind: string, id: string, { partsAt, steps }: Run, file: string | undefined): string {
-  if (partsAt === null) return `${kind}/${id}: the replay of ${steps.length} inputs differs from the stored state: the code is not what made it, or not deterministic`;
+  if (partsAt === null)
+    return `${kind}/${id}: the replay of ${steps.length} inputs differs from the stored state: the code is not what made it, or not deterministic`;
   return `${kind}/${id} parts at input ${partsAt.revision} (${partsAt.event.type}) with the machine of ${file ?? "this program"}: see both states above`;
 }
 
@@ -104,7 +126,11 @@ function reportText(kind: string, id: string, run: Run, withSteps: boolean): str
     return `${lines}input ${partsAt.revision}: ${pretty(partsAt.event)}\npresent machine\n${side(partsAt.before)}\nchanged machine\n${side(partsAt.after)}`;
   }
   const last = steps.at(-1);
-  if (!run.same) return `${lines}live\n${pretty({ value: live.value, context: live.context })}\nreplayed\n${pretty({ value: last?.value, context: last?.context })}`;
-  const behind = (last?.revision ?? 0) < live.revision ? ` (the live state is at ${live.revision}: its last inputs are not in the history yet)` : "";
+  if (!run.same)
+    return `${lines}live\n${pretty({ value: live.value, context: live.context })}\nreplayed\n${pretty({ value: last?.value, context: last?.context })}`;
+  const behind =
+    (last?.revision ?? 0) < live.revision
+      ? ` (the live state is at ${live.revision}: its last inputs are not in the history yet)`
+      : "";
   return `${lines}${kind}/${id}: ${steps.length} inputs replayed, ${run.comparedWith === "stored" ? "bit for bit the stored state" : "no difference"}${behind}`;
 }

@@ -33,7 +33,11 @@ export function makeLog(env: Environment, part: string): Logger {
 }
 
 /** Starts something and keeps it until the process is told to end. */
-export async function serve(context: CommandContext, options: { readonly endWithStdin?: boolean }, start: () => Promise<Served>): Promise<void> {
+export async function serve(
+  context: CommandContext,
+  options: { readonly endWithStdin?: boolean },
+  start: () => Promise<Served>,
+): Promise<void> {
   const { stops, io } = context.deps;
   // Listen before the start: a Ctrl-C meanwhile must still lead to an orderly end.
   const { requested } = stops;
@@ -47,7 +51,10 @@ export async function serve(context: CommandContext, options: { readonly endWith
     context.output.print({ event: "ready", pid: process.pid, ...served.ready }, () => served.text);
     const reason = await requested;
     await served.stop();
-    context.output.print({ event: "stopped", part: served.ready.part, reason }, () => `${served.ready.part} stopped (${reason})`);
+    context.output.print(
+      { event: "stopped", part: served.ready.part, reason },
+      () => `${served.ready.part} stopped (${reason})`,
+    );
   } finally {
     stops.release();
   }

@@ -14,9 +14,15 @@ const SERVER_ERROR = 500;
 
 /** The catalogue's folder: beside the sources, and at the package's root when built. */
 function catalogueDir(): string {
-  const places = ["../../agents/catalogue/", "../../../agents/catalogue/"].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  const places = ["../../agents/catalogue/", "../../../agents/catalogue/"].map((path) =>
+    fileURLToPath(new URL(path, import.meta.url)),
+  );
   const found = places.find((path) => existsSync(path));
-  if (found === undefined) throw new CliError(EXIT.failed, `The agents' catalogue is missing (${places.join(", ")}): install the package anew`);
+  if (found === undefined)
+    throw new CliError(
+      EXIT.failed,
+      `The agents' catalogue is missing (${places.join(", ")}): install the package anew`,
+    );
   return found;
 }
 
@@ -38,14 +44,24 @@ async function register(url: string, file: string, text: string, { clock, signal
   for (;;) {
     const { status, answer } = await post(`${url}/api/agents/register`, text, signal);
     if (status !== null && status < SERVER_ERROR) return outcome(file, status, answer);
-    if (clock.monotonic() > endMs) throw new CliError(EXIT.unreachable, `The gateway did not take ${file}: ${detailOf(answer)}`);
+    if (clock.monotonic() > endMs)
+      throw new CliError(EXIT.unreachable, `The gateway did not take ${file}: ${detailOf(answer)}`);
     await sleep(clock, RETRY_MS, signal);
   }
 }
 
-async function post(url: string, body: string, signal: AbortSignal): Promise<{ status: number | null; answer: unknown }> {
+async function post(
+  url: string,
+  body: string,
+  signal: AbortSignal,
+): Promise<{ status: number | null; answer: unknown }> {
   try {
-    const response = await fetch(url, { method: "POST", headers: { "content-type": "application/yaml" }, body, signal });
+    const response = await fetch(url, {
+      method: "POST",
+      headers: { "content-type": "application/yaml" },
+      body,
+      signal,
+    });
     const text = await response.text();
     try {
       return { status: response.status, answer: JSON.parse(text) as unknown };
@@ -60,7 +76,7 @@ async function post(url: string, body: string, signal: AbortSignal): Promise<{ s
 }
 
 const detailOf = (answer: unknown): string =>
-  isObject(answer) ? String(answer["detail"] ?? answer["title"] ?? JSON.stringify(answer)) : String(answer);
+  isObject(answer) && typeof answer["detail"] === "string" ? answer["detail"] : (JSON.stringify(answer) ?? "no answer");
 
 function outcome(file: string, status: number, answer: unknown): string {
   if (status === 409) return `${file}: kept as it is registered (${detailOf(answer)})`;

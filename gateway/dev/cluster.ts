@@ -56,18 +56,26 @@ export class Cluster {
   async #bringUp(): Promise<void> {
     const { namespace, port, dataDir } = this.#options;
     if (port !== 0 && !(await isPortFree(port))) {
-      throw new CliError(EXIT.failed, `Port ${port} of 127.0.0.1 is taken: stop what listens there, or give another one with --port (0 takes any free one)`);
+      throw new CliError(
+        EXIT.failed,
+        `Port ${port} of 127.0.0.1 is taken: stop what listens there, or give another one with --port (0 takes any free one)`,
+      );
     }
     const nats = await this.#startNats();
     await this.#step("streams", () => applyAll(nats.url.split(","), makeNames({ namespace }), 1));
     const plan = { ...this.#options, labDir: join(dataDir, "lab") };
     const { nodes, gateway: gatewaySpec, labs } = clusterParts(plan);
-    const [gateway] = await Promise.all([this.#startPart(gatewaySpec, nats), ...nodes.map((spec) => this.#startPart(spec, nats))]);
+    const [gateway] = await Promise.all([
+      this.#startPart(gatewaySpec, nats),
+      ...nodes.map((spec) => this.#startPart(spec, nats)),
+    ]);
     const url = String(gateway?.ready?.["url"]);
     await this.#observe(nats);
     this.#reporter.addresses({ nats: nats.url, mqtt: nats.mqttUrl, gateway: url, dataDir });
     const say = (text: string): void => this.#reporter.say("agents", text);
-    await this.#step("agents", () => registerCatalogue(url, { clock: this.#deps.clock, signal: this.#stopping.signal, say }));
+    await this.#step("agents", () =>
+      registerCatalogue(url, { clock: this.#deps.clock, signal: this.#stopping.signal, say }),
+    );
     await Promise.all(labs.map((spec) => this.#startPart(spec, nats)));
   }
 
@@ -86,9 +94,15 @@ export class Cluster {
   async #startNats(): Promise<LocalNats> {
     const { dataDir, natsUrls } = this.#options;
     const log = new LogFile(join(dataDir, "logs", "nats.log"));
-    const show = (state: string, note: string, pid: number | null): void => this.#reporter.part({ name: "nats", state, pid: pid ?? undefined, note });
+    const show = (state: string, note: string, pid: number | null): void =>
+      this.#reporter.part({ name: "nats", state, pid: pid ?? undefined, note });
     if (natsUrls === undefined) show("starting", "starting; the first time this may fetch the server", null);
-    const nats = await startLocalNats({ dataDir, named: natsUrls, log: (line) => log.write(`${line}\n`), onChange: show });
+    const nats = await startLocalNats({
+      dataDir,
+      named: natsUrls,
+      log: (line) => log.write(`${line}\n`),
+      onChange: show,
+    });
     this.#undo.push(async () => {
       await nats.stop();
       show("stopped", "stopped", null);
@@ -117,7 +131,11 @@ export class Cluster {
 
   async #observe(nats: LocalNats): Promise<void> {
     const { connect, clock } = this.#deps;
-    const client = await connect({ servers: nats.url.split(","), namespace: this.#options.namespace, name: "troupe-dev" });
+    const client = await connect({
+      servers: nats.url.split(","),
+      namespace: this.#options.namespace,
+      name: "troupe-dev",
+    });
     this.#undo.push(() => client.close());
     const observer = await observe(client, clock, this.#reporter);
     this.#undo.push(async () => observer.stop());
@@ -131,7 +149,8 @@ export class Cluster {
   }
 
   async #unwind(): Promise<void> {
-    const stopAll = (wanted: (part: Part) => boolean): Promise<unknown> => Promise.all(this.#parts.filter(wanted).map((part) => part.stop()));
+    const stopAll = (wanted: (part: Part) => boolean): Promise<unknown> =>
+      Promise.all(this.#parts.filter(wanted).map((part) => part.stop()));
     const isLab = ({ spec }: Part): boolean => spec.name.startsWith("lab ");
     const isGateway = ({ spec }: Part): boolean => spec.name === "gateway";
     await stopAll(isLab);

@@ -24,7 +24,8 @@ export interface LocalNatsOptions {
 }
 
 export async function startLocalNats(options: LocalNatsOptions): Promise<LocalNats> {
-  if (options.named !== undefined) return { url: options.named.join(","), mqttUrl: null, pid: null, stop: () => Promise.resolve() };
+  if (options.named !== undefined)
+    return { url: options.named.join(","), mqttUrl: null, pid: null, stop: () => Promise.resolve() };
   const server = await startEmbedded(options, await preferred(NATS_PORT), await preferred(MQTT_PORT));
   server.onRestart((pid) => options.onChange("up", `up again (pid ${pid})`, pid));
   server.onFailure((error) => options.onChange("down", error.message, server.pid));
@@ -34,7 +35,11 @@ export async function startLocalNats(options: LocalNatsOptions): Promise<LocalNa
 /** The usual port if nobody has it; 0 takes the one of the last start, or any free one. */
 const preferred = async (port: number): Promise<number> => ((await isPortFree(port)) ? port : 0);
 
-async function startEmbedded({ dataDir, log }: LocalNatsOptions, port: number, mqttPort: number): Promise<EmbeddedServer> {
+async function startEmbedded(
+  { dataDir, log }: LocalNatsOptions,
+  port: number,
+  mqttPort: number,
+): Promise<EmbeddedServer> {
   try {
     return await startEmbeddedServer({ dataDir: natsDir(dataDir), port, mqttPort, log });
   } catch (error) {

@@ -19,10 +19,14 @@ export interface Observer {
 }
 
 export async function observe(client: Client, clock: Clock, reporter: Reporter): Promise<Observer> {
-  const pool = await client.broker.follow(client.names.stream.pool, { subjects: [client.names.poolAll], from: "new" }, (message) => {
-    const told = describe(message);
-    if (told !== null) reporter.say("event", told.text, told.data, message.timeMs);
-  });
+  const pool = await client.broker.follow(
+    client.names.stream.pool,
+    { subjects: [client.names.poolAll], from: "new" },
+    (message) => {
+      const told = describe(message);
+      if (told !== null) reporter.say("event", told.text, told.data, message.timeMs);
+    },
+  );
   let reading = false;
   let complained = "";
   const look = async (): Promise<void> => {
@@ -60,12 +64,22 @@ export function describe(message: Pick<StoredMessage, "data" | "subject">): { te
   }
   if (!isObject(event) || typeof event["type"] !== "string") return null;
   const fields = isObject(event["data"]) ? event["data"] : {};
-  const device = isObject(event["device"]) ? `${String(event["device"]["host"])}:${String(event["device"]["device"])}` : "";
-  const words = [event["type"], device, ...DETAILS.flatMap((key) => (isPlain(fields[key]) ? [`${key} ${String(fields[key])}`] : []))];
-  return { text: words.filter((word) => word !== "").join("  "), data: { type: event["type"], source: event["source"], id: event["id"], data: fields } };
+  const device = isObject(event["device"])
+    ? `${String(event["device"]["host"])}:${String(event["device"]["device"])}`
+    : "";
+  const words = [
+    event["type"],
+    device,
+    ...DETAILS.flatMap((key) => (isPlain(fields[key]) ? [`${key} ${String(fields[key])}`] : [])),
+  ];
+  return {
+    text: words.filter((word) => word !== "").join("  "),
+    data: { type: event["type"], source: event["source"], id: event["id"], data: fields },
+  };
 }
 
 /** Fields of an event's data that tell the story in a line. */
 const DETAILS = ["status", "resource", "holder", "token", "agent", "task", "state", "reason", "channel_name"] as const;
 
-const isPlain = (value: unknown): value is string | number => (typeof value === "string" && value !== "") || typeof value === "number";
+const isPlain = (value: unknown): value is string | number =>
+  (typeof value === "string" && value !== "") || typeof value === "number";

@@ -84,7 +84,7 @@ export class Part {
     const timer = this.#deps.clock.setTimeout(() => this.#signal("SIGKILL"), STOP_GRACE_MS);
     await this.#life;
     this.#deps.clock.clearTimeout(timer);
-    this.#enter("stopped", "stopped");
+    if (this.#state !== "stopped") this.#enter("stopped", "stopped");
   }
 
   /** Ends it without asking. */

@@ -58,7 +58,12 @@ export class Reporter {
     this.say(facts.name, facts.note, { part: facts.name, state: facts.state, pid: facts.pid ?? null });
   }
 
-  say(topic: string, text: string, data: Readonly<Record<string, unknown>> = {}, timeMs: number = this.#clock.now()): void {
+  say(
+    topic: string,
+    text: string,
+    data: Readonly<Record<string, unknown>> = {},
+    timeMs: number = this.#clock.now(),
+  ): void {
     const happening = { timeMs, topic, text };
     this.#happenings = [...this.#happenings, happening].slice(-HAPPENINGS_LIMIT);
     this.#view.line(happening, data);
@@ -80,6 +85,11 @@ export class Reporter {
   }
 
   #paint(): void {
-    this.#view.paint({ parts: this.#parts, happenings: this.#happenings, locks: this.#locks, addresses: this.#addresses });
+    this.#view.paint({
+      parts: this.#parts,
+      happenings: this.#happenings,
+      locks: this.#locks,
+      addresses: this.#addresses,
+    });
   }
 }

@@ -52,8 +52,17 @@ export function screenLines(facts: DevFacts, terminal: Terminal): string[] {
     ...[...parts.values()].map((part) => `  ${part.name.padEnd(nameWidth)}  ${part.state.padEnd(8)}  ${part.note}`),
   ];
   const held = locks.filter((lock) => lock.holder !== null).slice(0, LOCK_ROWS);
-  const lockLines = held.map((lock) => `  ${lock.resource}  ${lock.holder ?? ""}  token ${lock.token ?? "-"}  ${lock.queue.length} waiting`);
-  const foot = ["", "Locks", ...(lockLines.length === 0 ? ["  all free"] : lockLines), "", "Try", ...(addresses === undefined ? [] : hints(addresses).map((hint) => `  ${hint}`))];
+  const lockLines = held.map(
+    (lock) => `  ${lock.resource}  ${lock.holder ?? ""}  token ${lock.token ?? "-"}  ${lock.queue.length} waiting`,
+  );
+  const foot = [
+    "",
+    "Locks",
+    ...(lockLines.length === 0 ? ["  all free"] : lockLines),
+    "",
+    "Try",
+    ...(addresses === undefined ? [] : hints(addresses).map((hint) => `  ${hint}`)),
+  ];
   const room = Math.max(MIN_HAPPENINGS, terminal.rows - head.length - foot.length - 3);
   const now = happenings.slice(-room).map(({ timeMs, topic, text }) => `  ${clockText(timeMs)}  ${topic}  ${text}`);
   return [...head, "", "Now", ...now, ...foot].map((line) => shorten(line, Math.max(20, terminal.columns - 1)));
@@ -67,7 +76,13 @@ export function liveView(io: Io, clock: Clock, terminal: () => Terminal): View {
   const paint = (): void => {
     timer = undefined;
     if (latest === undefined || !open) return;
-    io.out(HOME + screenLines(latest, terminal()).map((line) => `${line}${CLEAR_LINE}\n`).join("") + CLEAR_BELOW);
+    io.out(
+      HOME +
+        screenLines(latest, terminal())
+          .map((line) => `${line}${CLEAR_LINE}\n`)
+          .join("") +
+        CLEAR_BELOW,
+    );
   };
   io.out(ENTER_SCREEN);
   return {
@@ -103,7 +118,8 @@ export function lineView(io: Io): View {
 export function jsonView(io: Io): View {
   let shown = false;
   return {
-    line: ({ timeMs, topic, text }, data) => io.out(`${toJson({ time: new Date(timeMs).toISOString(), topic, text, ...data })}\n`),
+    line: ({ timeMs, topic, text }, data) =>
+      io.out(`${toJson({ time: new Date(timeMs).toISOString(), topic, text, ...data })}\n`),
     paint: ({ addresses }) => {
       if (addresses === undefined || shown) return;
       shown = true;

@@ -80,7 +80,12 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map([
 ]);
 
 /** Runs one command on the device. Refusals are answers; it does not throw for anything that a caller sent. */
-export async function runCommand(device: SimulatedDevice, command: string, params: Params, clock: Clock): Promise<CommandAnswer> {
+export async function runCommand(
+  device: SimulatedDevice,
+  command: string,
+  params: Params,
+  clock: Clock,
+): Promise<CommandAnswer> {
   const known = COMMANDS.get(command);
   if (known !== undefined) return await known(device, params, clock);
   return {

@@ -56,7 +56,10 @@ export class DeviceDoor {
   #stale({ token }: DeviceCommand): CommandAnswer | undefined {
     const { device, tokens } = this.#deps;
     if (token >= tokens.highest) return undefined;
-    return refused("STALE_TOKEN", `Token ${token} of the device "${device}" is old, ${tokens.highest} was seen: stop acting, the lock has a newer holder`);
+    return refused(
+      "STALE_TOKEN",
+      `Token ${token} of the device "${device}" is old, ${tokens.highest} was seen: stop acting, the lock has a newer holder`,
+    );
   }
 
   async #enqueue(command: DeviceCommand): Promise<CommandAnswer> {
@@ -72,7 +75,10 @@ export class DeviceDoor {
     } catch (error) {
       // An action of unknown outcome must not be repeated from memory: let the next try run.
       this.#answers.delete(command.invocationId);
-      return refused("DRIVER_FAILED", `The driver of "${this.#deps.device}" failed: ${error instanceof Error ? error.message : String(error)}`);
+      return refused(
+        "DRIVER_FAILED",
+        `The driver of "${this.#deps.device}" failed: ${error instanceof Error ? error.message : String(error)}`,
+      );
     } finally {
       this.#waiting--;
       done.resolve();
@@ -90,14 +96,18 @@ export class DeviceDoor {
 }
 
 function readCommand(body: unknown): DeviceCommand | CommandAnswer {
-  if (!isObject(body)) return refused("BAD_REQUEST", "The command is not a JSON object: send { command, params, token, invocationId }");
+  if (!isObject(body))
+    return refused("BAD_REQUEST", "The command is not a JSON object: send { command, params, token, invocationId }");
   const { command, params = {}, token, invocationId } = body;
   if (typeof command !== "string") return refused("BAD_REQUEST", 'The field "command" is no text: name the command');
   if (token === undefined || token === null) {
     return refused("NO_TOKEN", 'The field "token" is missing: take the device\'s lock and send its fencing token');
   }
   if (typeof token !== "number" || !Number.isSafeInteger(token) || token < 1) {
-    return refused("NO_TOKEN", `The token ${JSON.stringify(token)} is no whole number above 0: send the one that the lock granted`);
+    return refused(
+      "NO_TOKEN",
+      `The token ${JSON.stringify(token)} is no whole number above 0: send the one that the lock granted`,
+    );
   }
   if (typeof invocationId !== "string" || invocationId === "") {
     return refused("BAD_REQUEST", 'The field "invocationId" is missing: send one that repeats of the same call share');

@@ -102,7 +102,8 @@ function flatBlockPercentage(frame: Frame): number {
     for (let x = 0; x < FRAME_WIDTH; x += BLOCK) {
       const first = at(frame, x, y);
       let same = true;
-      for (let i = 0; i < BLOCK * BLOCK && same; i++) same = at(frame, x + (i % BLOCK), y + Math.floor(i / BLOCK)) === first;
+      for (let i = 0; i < BLOCK * BLOCK && same; i++)
+        same = at(frame, x + (i % BLOCK), y + Math.floor(i / BLOCK)) === first;
       blocks++;
       if (same) flat++;
     }
@@ -145,7 +146,9 @@ export function analyseCapture({ n, atMs, frames }: Capture, sound: Sound): Fram
   const [first, second, last] = frames;
   const black = blackPercentage(last);
   const blackscreen = black > BLACK_PERCENT;
-  const diffs = blackscreen ? [] : [meanDifference(first, second), meanDifference(second, last), meanDifference(first, last)];
+  const diffs = blackscreen
+    ? []
+    : [meanDifference(first, second), meanDifference(second, last), meanDifference(first, last)];
   const freeze = !blackscreen && diffs.every((diff) => diff < FREEZE_LUMA);
   const macroblocks = !blackscreen && flatBlockPercentage(last) > MACROBLOCK_PERCENT;
   const density = blackscreen ? 0 : bottomEdgeDensity(last);
@@ -170,4 +173,8 @@ export function analyseCapture({ n, atMs, frames }: Capture, sound: Sound): Fram
   };
 }
 
-export const DEGRADED_FRAME: DegradedFrame = { analyzed: true, subtitle_ocr_pending: true, error: "failed_to_save_full_data" };
+export const DEGRADED_FRAME: DegradedFrame = {
+  analyzed: true,
+  subtitle_ocr_pending: true,
+  error: "failed_to_save_full_data",
+};

@@ -31,14 +31,17 @@ export interface RunningLabHost {
 export async function startLabHost(options: LabHostOptions): Promise<RunningLabHost> {
   const { host, broker, names, log, dataDir, plan } = options;
   const clock = options.clock ?? systemClock;
-  const stations = await Promise.all(host.devices.map((device) => Station.open({ host, broker, names, clock, log, dataDir }, device)));
+  const stations = await Promise.all(
+    host.devices.map((device) => Station.open({ host, broker, names, clock, log, dataDir }, device)),
+  );
   const byId = new Map(stations.map((station) => [station.device.facts.id, station]));
   const plans = [
     follow(clock, incidentPlan(host, plan), (incident) => {
       // A busy device is spared; the next in line takes its incident, so that the lab never falls quiet.
       const chosen = byId.get(incident.device);
       const others = stations.filter((station) => station !== chosen);
-      for (const station of [...(chosen === undefined ? [] : [chosen]), ...others]) if (station.suffer(incident)) return;
+      for (const station of [...(chosen === undefined ? [] : [chosen]), ...others])
+        if (station.suffer(incident)) return;
     }),
     follow(clock, zapPlan(host, plan.seed), (zap) => byId.get(zap.device)?.zap(zap)),
   ];

@@ -38,7 +38,10 @@ export class Outbox {
     if (this.#stopped.signal.aborted) return;
     if (this.#waiting.length >= OUTBOX_LIMIT) {
       const dropped = this.#waiting.shift();
-      this.#deps.log.error({ subject: dropped?.subject, id: dropped?.id }, "event dropped: the server has been away too long");
+      this.#deps.log.error(
+        { subject: dropped?.subject, id: dropped?.id },
+        "event dropped: the server has been away too long",
+      );
     }
     this.#waiting.push(event);
     if (!this.#sending) void this.#drain();
@@ -59,7 +62,10 @@ export class Outbox {
         log.info({ subject: event.subject, id: event.id }, "event");
       } catch (error) {
         if (this.#stopped.signal.aborted) break;
-        log.warn({ subject: event.subject, id: event.id, error: error instanceof Error ? error.message : error }, "event not stored, trying again");
+        log.warn(
+          { subject: event.subject, id: event.id, error: error instanceof Error ? error.message : error },
+          "event not stored, trying again",
+        );
         await sleep(clock, RETRY_MS, this.#stopped.signal).catch(() => log.debug("outbox stopped"));
       }
     }

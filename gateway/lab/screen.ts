@@ -77,7 +77,8 @@ export const isKey = (value: unknown): value is Key => typeof value === "string"
 /** The screen after a key of the remote. A device that is off hears only POWER, and HOME, which wakes it. */
 export function pressKey(screen: Screen, key: Key): Screen {
   if (screen.power === "booting") return screen;
-  if (screen.power === "standby") return key === "POWER" || key === "HOME" ? { ...screen, power: "on", app: "home" } : screen;
+  if (screen.power === "standby")
+    return key === "POWER" || key === "HOME" ? { ...screen, power: "on", app: "home" } : screen;
   return { ...screen, ...KEY_EFFECTS[key](screen) };
 }
 
@@ -85,7 +86,11 @@ export function pressKey(screen: Screen, key: Key): Screen {
 export const cutPower = (screen: Screen): Screen => ({ ...screen, ...healthy, power: "booting" });
 export const booted = (screen: Screen): Screen => ({ ...screen, power: "on", app: "home" });
 
-export const beginIncident = (screen: Screen, incident: IncidentKind, frame: number): Screen => ({ ...screen, incident, frozenAt: frame });
+export const beginIncident = (screen: Screen, incident: IncidentKind, frame: number): Screen => ({
+  ...screen,
+  incident,
+  frozenAt: frame,
+});
 export const endIncident = (screen: Screen): Screen => ({ ...screen, ...healthy });
 
 export const channelOf = (screen: Screen): Channel =>

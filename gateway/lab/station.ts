@@ -49,7 +49,11 @@ export class Station {
     const device = new SimulatedDevice(deps.host.name, facts, deps.clock);
     const tokens = await openTokenFile(join(deps.dataDir, `${deps.host.name}.${facts.id}.token`));
     const name = `${deps.host.name}:${facts.id}`;
-    const door = new DeviceDoor({ device: name, tokens, run: ({ command, params }) => runCommand(device, command, params, deps.clock) });
+    const door = new DeviceDoor({
+      device: name,
+      tokens,
+      run: ({ command, params }) => runCommand(device, command, params, deps.clock),
+    });
     return new Station(deps, device, door);
   }
 
@@ -140,7 +144,10 @@ export class Station {
       body = undefined; // The door says what a command looks like.
     }
     const answer = await this.#door.handle(body);
-    this.#deps.log.info({ device: this.device.facts.id, request: body, ok: answer.ok, ...(answer.ok ? {} : { code: answer.code }) }, "command");
+    this.#deps.log.info(
+      { device: this.device.facts.id, request: body, ok: answer.ok, ...(answer.ok ? {} : { code: answer.code }) },
+      "command",
+    );
     if (this.device.screen.incident === null && !this.#silent) this.#forgetIncident();
     if (reply !== undefined) this.#deps.broker.publish(reply, Buffer.from(JSON.stringify(answer)));
   }
@@ -178,7 +185,14 @@ export class Station {
     // The record keeps its id, so the event that tells of the end needs one of its own: CloudEvents carry both.
     const { host, facts } = this.device;
     const id = `${alert.id}-resolved`;
-    this.#event(type, id, { specversion: "1.0", id, source: `device/${host}/${facts.id}`, type, time: alert.end_time, data: alert });
+    this.#event(type, id, {
+      specversion: "1.0",
+      id,
+      source: `device/${host}/${facts.id}`,
+      type,
+      time: alert.end_time,
+      data: alert,
+    });
   }
 
   #event(type: string, id: string, body: unknown): void {

@@ -17,7 +17,11 @@ export function every(clock: Clock, ms: number, fn: () => void): Ticker {
 }
 
 /** Runs a plan: each step's `afterMs` counts from the step before. */
-export function follow<T extends { readonly afterMs: number }>(clock: Clock, plan: Iterator<T, never>, fn: (step: T) => void): Ticker {
+export function follow<T extends { readonly afterMs: number }>(
+  clock: Clock,
+  plan: Iterator<T, never>,
+  fn: (step: T) => void,
+): Ticker {
   let handle: TimerHandle | undefined;
   const arm = (): void => {
     const step = plan.next().value;

@@ -46,7 +46,9 @@ async function readToken(path: string): Promise<number> {
   }
   const token = Number(text.trim());
   if (text.trim() !== "" && Number.isSafeInteger(token) && token >= 0) return token;
-  throw new Error(`The token file "${path}" holds ${JSON.stringify(text.slice(0, 40))} and no whole number: delete it only if no task drives this device`);
+  throw new Error(
+    `The token file "${path}" holds ${JSON.stringify(text.slice(0, 40))} and no whole number: delete it only if no task drives this device`,
+  );
 }
 
 async function writeToken(path: string, token: number): Promise<void> {

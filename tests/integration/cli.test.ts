@@ -32,20 +32,26 @@ interface Ran {
 
 function troupe(...args: string[]): Promise<Ran> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [CLI, ...args], { env, cwd: directory }, (error, out, err) => resolve({ exit: typeof error?.code === "number" ? error.code : error === null ? 0 : -1, out, err }));
+    execFile(process.execPath, [CLI, ...args], { env, cwd: directory }, (error, out, err) =>
+      resolve({ exit: typeof error?.code === "number" ? error.code : error === null ? 0 : -1, out, err }),
+    );
   });
 }
 
 /** Runs a command with --json that must succeed. */
 async function json(...args: string[]): Promise<unknown> {
   const { exit, out, err } = await troupe(...args, "--json");
-  expect({ exit, err }, args.join(" ")).toEqual({ exit: 0, err: "" });
+  expect({ args, exit, err }).toEqual({ args, exit: 0, err: "" });
   return JSON.parse(out);
 }
 
 /** Starts a command that runs on, and resolves when it says that it is ready. */
 async function serve(...args: string[]): Promise<Served> {
-  const child = spawn(process.execPath, [CLI, ...args, "--json"], { env, cwd: directory, stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [CLI, ...args, "--json"], {
+    env,
+    cwd: directory,
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   const lines: string[] = [];
   let err = "";
   child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
@@ -82,7 +88,10 @@ test("`apply` reports every stream, and nothing to change the second time", asyn
 
 test("`node` says once that it is ready, and `ps` shows it with its kinds", async () => {
   expect(node.ready).toMatchObject({ event: "ready", part: "node1", pid: node.child.pid, shards: 64 });
-  expect(await json("ps")).toMatchObject({ nodes: [{ name: "node1", pid: node.child.pid, labels: { role: "lab" } }], kinds: expect.arrayContaining([expect.objectContaining({ kind: "task" })]) });
+  expect(await json("ps")).toMatchObject({
+    nodes: [{ name: "node1", pid: node.child.pid, labels: { role: "lab" } }],
+    kinds: expect.arrayContaining([expect.objectContaining({ kind: "task" })]),
+  });
 });
 
 describe("one lock from the command line", () => {
@@ -90,19 +99,41 @@ describe("one lock from the command line", () => {
 
   test("`ask`, `locks`, `query`, `tell` and `history` agree", async () => {
     expect(await json(...acquire)).toMatchObject({ ok: true, state: "granted", token: 1 });
-    expect(await json("locks")).toMatchObject({ locks: [{ resource: "pi:d1", holder: "client/me", token: 1, queue: [] }] });
-    expect(await json("tell", "resource", "pi:d1", "release", '{"token":1,"holder":"client/me"}')).toEqual({ told: { kind: "resource", id: "pi:d1", type: "release" } });
-    expect(await json("query", "resource", "pi:d1")).toMatchObject({ revision: 2, context: { holder: null, token: 1 } });
+    expect(await json("locks")).toMatchObject({
+      locks: [{ resource: "pi:d1", holder: "client/me", token: 1, queue: [] }],
+    });
+    expect(await json("tell", "resource", "pi:d1", "release", '{"token":1,"holder":"client/me"}')).toEqual({
+      told: { kind: "resource", id: "pi:d1", type: "release" },
+    });
+    expect(await json("query", "resource", "pi:d1")).toMatchObject({
+      revision: 2,
+      context: { holder: null, token: 1 },
+    });
     await vi.waitFor(async () => {
-      expect(await json("history", "resource", "pi:d1")).toMatchObject({ total: 2, entries: [{ event: { type: "acquire" } }, { event: { type: "release" } }] });
+      expect(await json("history", "resource", "pi:d1")).toMatchObject({
+        total: 2,
+        entries: [{ event: { type: "acquire" } }, { event: { type: "release" } }],
+      });
     }, DEADLINE_MS);
   });
 
   test("`replay` gives the stored state bit for bit, and shows where a changed machine parts", async () => {
     expect(await json("replay", "resource", "pi:d1")).toMatchObject({ same: true, comparedWith: "stored", inputs: 2 });
     const changed = await troupe("replay", "resource", "pi:d1", "--machine", CHANGED_MACHINE, "--json");
-    expect(changed).toMatchObject({ exit: 1, err: expect.stringMatching(/^troupe: resource\/pi:d1 parts at input 1 \(acquire\) with the machine of /) });
-    expect(JSON.parse(changed.out)).toMatchObject({ same: false, comparedWith: "machine", partsAt: { revision: 1, event: { type: "acquire" }, before: { value: expect.anything() }, after: { value: "closed" } } });
+    expect(changed).toMatchObject({
+      exit: 1,
+      err: expect.stringMatching(/^troupe: resource\/pi:d1 parts at input 1 \(acquire\) with the machine of /),
+    });
+    expect(JSON.parse(changed.out)).toMatchObject({
+      same: false,
+      comparedWith: "machine",
+      partsAt: {
+        revision: 1,
+        event: { type: "acquire" },
+        before: { value: expect.anything() },
+        after: { value: "closed" },
+      },
+    });
   });
 });
 
@@ -117,7 +148,7 @@ test.each([
   [["replay", "resource", "a", "--machine", "/nowhere.ts"], 2],
 ] as const)("%j ends with exit code %i and one line of reason", async (args, exit) => {
   const run = await troupe(...args);
-  expect(run, run.err).toMatchObject({ exit, out: "" });
+  expect(run).toMatchObject({ exit, out: "" });
   expect(run.err).toMatch(/^troupe: \S.*\n$/);
 });
 
@@ -135,11 +166,15 @@ test("`gateway` on a taken port says so, and with --port 0 it serves and ends wh
 test("`lab` brings devices on line, and killed it takes them off", async () => {
   const lab = await serve("lab", "--host", "sunri-pi1", "--seed", "1");
   expect(lab.ready).toMatchObject({ host: "sunri-pi1", seed: 1, devices: [{ id: "device1" }, { id: "device2" }] });
-  const states = async (): Promise<unknown[]> => ((await json("ps", "device")) as { actors: { view: { value: unknown } }[] }).actors.map(({ view }) => view.value);
+  const states = async (): Promise<unknown[]> =>
+    ((await json("ps", "device")) as { actors: { view: { value: unknown } }[] }).actors.map(({ view }) => view.value);
   await vi.waitFor(async () => expect(await states()).toEqual(["online", "online"]), DEADLINE_MS);
   lab.child.kill("SIGKILL");
   await lab.exited;
-  await vi.waitFor(async () => expect(await states()).toEqual(["offline", "offline"]), { timeout: DEADLINE_MS, interval: 500 });
+  await vi.waitFor(async () => expect(await states()).toEqual(["offline", "offline"]), {
+    timeout: DEADLINE_MS,
+    interval: 500,
+  });
 });
 
 test("`node` drains on SIGTERM and ends 0; what it stored is there for the next one", async () => {

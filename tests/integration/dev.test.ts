@@ -42,7 +42,10 @@ afterEach(async () => {
 
 async function startDev(): Promise<Dev> {
   const { NATS_URL: _, ...env } = process.env;
-  const child = spawn(process.execPath, [CLI, "dev", "--json", "--port", "0", "--data", dataDir], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [CLI, "dev", "--json", "--port", "0", "--data", dataDir], {
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const lines: string[] = [];
   const exited = new Promise<number | null>((resolve) => child.once("close", resolve));
   createInterface({ input: child.stderr }).on("line", (line) => lines.push(line));
@@ -72,8 +75,12 @@ async function processesOf(marker: string): Promise<string[]> {
   const found: string[] = [];
   for (const pid of (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name))) {
     // Processes come and go while we read.
-    const [args, environment] = await Promise.all([readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => ""), readFile(`/proc/${pid}/environ`, "utf8").catch(() => "")]);
-    if (Number(pid) !== process.pid && (args.includes(marker) || environment.includes(`TROUPE_TEST_MARK=${marker}`))) found.push(`${pid} ${args.replaceAll("\0", " ")}`);
+    const [args, environment] = await Promise.all([
+      readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => ""),
+      readFile(`/proc/${pid}/environ`, "utf8").catch(() => ""),
+    ]);
+    if (Number(pid) !== process.pid && (args.includes(marker) || environment.includes(`TROUPE_TEST_MARK=${marker}`)))
+      found.push(`${pid} ${args.replaceAll("\0", " ")}`);
   }
   return found;
 }
@@ -81,7 +88,7 @@ async function processesOf(marker: string): Promise<string[]> {
 async function stopDev(running: Dev): Promise<void> {
   const startedMs = performance.now();
   running.child.kill("SIGINT");
-  expect(await running.exited, running.lines.slice(-20).join("\n")).toBe(0);
+  expect({ exit: await running.exited, lines: running.lines.slice(-20) }).toMatchObject({ exit: 0 });
   expect(performance.now() - startedMs).toBeLessThan(STOP_DEADLINE_MS);
   expect(await processesOf(dataDir)).toEqual([]);
 }
@@ -110,9 +117,17 @@ test(
     await vi.waitFor(
       async () => {
         const all = (await get(`${url}/api/resources`)) as { items: { id: string }[] };
-        const locks = await Promise.all(all.items.map(({ id }) => get(`${url}/api/actors/resource/${encodeURIComponent(id)}`)));
-        const grants = locks.flatMap((lock) => (lock as { context: { history: { holder: string; token: number; reason: string | null }[] } }).context.history);
-        expect(grants).toContainEqual(expect.objectContaining({ holder: `task/${done.id}`, token: expect.any(Number), reason: "released" }));
+        const locks = await Promise.all(
+          all.items.map(({ id }) => get(`${url}/api/actors/resource/${encodeURIComponent(id)}`)),
+        );
+        const grants = locks.flatMap(
+          (lock) =>
+            (lock as { context: { history: { holder: string; token: number; reason: string | null }[] } }).context
+              .history,
+        );
+        expect(grants).toContainEqual(
+          expect.objectContaining({ holder: `task/${done.id}`, token: expect.any(Number), reason: "released" }),
+        );
       },
       { timeout: TASK_DEADLINE_MS, interval: 250 },
     );

@@ -57,9 +57,16 @@ test("startLabHost() keeps the last heartbeat of each device in the presence str
     expect(found).toHaveLength(2);
     return found;
   }, DEADLINE_MS);
-  expect(beats.map(({ subject }) => subject).toSorted()).toEqual(PI1.devices.map(({ id }) => names.deviceHeartbeat("sunri-pi1", id)));
+  expect(beats.map(({ subject }) => subject).toSorted()).toEqual(
+    PI1.devices.map(({ id }) => names.deviceHeartbeat("sunri-pi1", id)),
+  );
   const facts = beats.map(({ data }) => json(data)).find((beat) => (beat as { name: string }).name === "EOS");
-  expect(facts).toMatchObject({ model: "stb", host_name: "sunri-pi1", device_id: "device2", capabilities: { av: "hdmi_stream", power: "tapo" } });
+  expect(facts).toMatchObject({
+    model: "stb",
+    host_name: "sunri-pi1",
+    device_id: "device2",
+    capabilities: { av: "hdmi_stream", power: "tapo" },
+  });
 });
 
 test("a black screen is reported on the device's own subject, mended by HOME, and reported as resolved", async () => {
@@ -69,16 +76,36 @@ test("a black screen is reported on the device's own subject, mended by HOME, an
     expect(stored).not.toBeNull();
     return json(stored?.data ?? new Uint8Array());
   }, DEADLINE_MS);
-  expect(alert).toMatchObject({ host_name: "sunri-pi1", device_id: "device1", incident_type: "blackscreen", status: "active" });
+  expect(alert).toMatchObject({
+    host_name: "sunri-pi1",
+    device_id: "device1",
+    incident_type: "blackscreen",
+    status: "active",
+  });
 
-  expect(await tell("device1", { command: "frame", token: 3, invocationId: "i1" })).toMatchObject({ ok: true, output: { blackscreen: true } });
-  expect(await tell("device1", { command: "press_key", params: { key: "HOME" }, token: 3, invocationId: "i2" })).toMatchObject({ ok: true });
-  expect(await tell("device1", { command: "frame", token: 3, invocationId: "i3" })).toMatchObject({ ok: true, output: { blackscreen: false } });
-  expect(await tell("device1", { command: "frame", token: 2, invocationId: "i4" })).toMatchObject({ ok: false, code: "STALE_TOKEN" });
+  expect(await tell("device1", { command: "frame", token: 3, invocationId: "i1" })).toMatchObject({
+    ok: true,
+    output: { blackscreen: true },
+  });
+  expect(
+    await tell("device1", { command: "press_key", params: { key: "HOME" }, token: 3, invocationId: "i2" }),
+  ).toMatchObject({ ok: true });
+  expect(await tell("device1", { command: "frame", token: 3, invocationId: "i3" })).toMatchObject({
+    ok: true,
+    output: { blackscreen: false },
+  });
+  expect(await tell("device1", { command: "frame", token: 2, invocationId: "i4" })).toMatchObject({
+    ok: false,
+    code: "STALE_TOKEN",
+  });
 
   await vi.waitFor(async () => {
     const stored = await broker.getLast(names.stream.ingress, subject);
-    expect(json(stored?.data ?? new Uint8Array())).toMatchObject({ specversion: "1.0", type: "alert.blackscreen", data: { id: (alert as { id: string }).id, status: "resolved" } });
+    expect(json(stored?.data ?? new Uint8Array())).toMatchObject({
+      specversion: "1.0",
+      type: "alert.blackscreen",
+      data: { id: (alert as { id: string }).id, status: "resolved" },
+    });
   }, DEADLINE_MS);
 });
 
@@ -95,7 +122,10 @@ test("a stopped host has no drivers, and a restarted one still knows its tokens"
   }, DEADLINE_MS);
   lab = await start(600_000);
   await broker.flush();
-  expect(await tell("device1", { command: "frame", token: 2, invocationId: "i6" })).toMatchObject({ ok: false, code: "STALE_TOKEN" });
+  expect(await tell("device1", { command: "frame", token: 2, invocationId: "i6" })).toMatchObject({
+    ok: false,
+    code: "STALE_TOKEN",
+  });
   expect(await tell("device1", { command: "screenshot", token: 3, invocationId: "i7" })).toMatchObject({ ok: true });
 });
 

@@ -33,7 +33,13 @@ const NODE: NodeInfo = {
   inputs: 12,
   memoryBytes: 50e6,
 };
-const ENTRY: HistoryEntry = { revision: 1, seq: 4, timeMs: 1_767_225_600_000, sender: "c1", event: { type: "add", by: 2 } };
+const ENTRY: HistoryEntry = {
+  revision: 1,
+  seq: 4,
+  timeMs: 1_767_225_600_000,
+  sender: "c1",
+  event: { type: "add", by: 2 },
+};
 const LOCK = viewOf({
   kind: "resource",
   id: "pi:device1",
@@ -52,13 +58,22 @@ const LOCK = viewOf({
 
 /** Every reading or sending command with answers, for what holds for all of them. */
 const COMMANDS: readonly (readonly [args: readonly string[], world: CliWorld, json: unknown])[] = [
-  [["tell", "counter", "a", "add", '{"by":2}'], { client: { tell: async () => {} } }, { told: { kind: "counter", id: "a", type: "add" } }],
+  [
+    ["tell", "counter", "a", "add", '{"by":2}'],
+    { client: { tell: async () => {} } },
+    { told: { kind: "counter", id: "a", type: "add" } },
+  ],
   [["ask", "counter", "a", "add"], { client: { ask: async () => ({ count: 3 }) } }, { count: 3 }],
   [["ask", "counter", "a", "add"], { client: { ask: async () => undefined } }, null],
   [["query", "counter", "a"], { client: { query: async () => viewOf() } }, viewOf()],
   [
     ["ps"],
-    { client: { nodes: async () => [NODE], list: async (kind) => (kind === "task" ? [] : [{ kind, id: "a", node: "node1" }]) } },
+    {
+      client: {
+        nodes: async () => [NODE],
+        list: async (kind) => (kind === "task" ? [] : [{ kind, id: "a", node: "node1" }]),
+      },
+    },
     {
       nodes: [NODE],
       kinds: [
@@ -90,13 +105,20 @@ const COMMANDS: readonly (readonly [args: readonly string[], world: CliWorld, js
       unreadable: [],
     },
   ],
-  [["history", "counter", "a"], { client: { history: async () => [ENTRY] } }, { kind: "counter", id: "a", total: 1, entries: [ENTRY] }],
+  [
+    ["history", "counter", "a"],
+    { client: { history: async () => [ENTRY] } },
+    { kind: "counter", id: "a", total: 1, entries: [ENTRY] },
+  ],
   [["dead"], { client: { deadLetters: async () => [] } }, []],
 ];
 
 describe("every command", () => {
   test.each(COMMANDS)("%j --json prints one JSON document and nothing else", async (args, world, json) => {
-    for (const line of [[...args, "--json"], ["--json", ...args]]) {
+    for (const line of [
+      [...args, "--json"],
+      ["--json", ...args],
+    ]) {
       const run = await cli(line, world);
       expect(run).toMatchObject({ exit: 0, err: "", closed: 1 });
       expect(run.out.trimEnd().split("\n")).toHaveLength(1);
@@ -114,7 +136,11 @@ describe("every command", () => {
   test.each(COMMANDS)("%j ends 3 and names the way out when nothing answers", async (args) => {
     const connectError = new BrokerUnavailableError("No NATS server answers at nats://x: start one, or set NATS_URL");
     const run = await cli(args, { connectError });
-    expect(run).toMatchObject({ exit: 3, out: "", err: "troupe: No NATS server answers at nats://x: start one, or set NATS_URL\n" });
+    expect(run).toMatchObject({
+      exit: 3,
+      out: "",
+      err: "troupe: No NATS server answers at nats://x: start one, or set NATS_URL\n",
+    });
   });
 });
 
@@ -142,8 +168,14 @@ describe("exit codes", () => {
 
   test("`ps` ends 4 for a kind that no node hosts, and 0 for one without actors", async () => {
     const client = { list: async () => [], nodes: async () => [NODE] };
-    expect(await cli(["ps", "counte"], { client })).toMatchObject({ exit: 4, err: expect.stringContaining("counter, task") });
-    expect(await cli(["ps", "task"], { client })).toMatchObject({ exit: 0, out: 'No actor of the kind "task" exists\n' });
+    expect(await cli(["ps", "counte"], { client })).toMatchObject({
+      exit: 4,
+      err: expect.stringContaining("counter, task"),
+    });
+    expect(await cli(["ps", "task"], { client })).toMatchObject({
+      exit: 0,
+      out: 'No actor of the kind "task" exists\n',
+    });
   });
 });
 
@@ -179,13 +211,30 @@ describe("the command line", () => {
   });
 
   test("`lab` ends 4 for an unknown host and names the known ones", async () => {
-    expect(await cli(["lab", "--host", "moon"])).toMatchObject({ exit: 4, err: 'troupe: No lab host "moon": known are sunri-pi1, sunri-pi2\n' });
+    expect(await cli(["lab", "--host", "moon"])).toMatchObject({
+      exit: 4,
+      err: 'troupe: No lab host "moon": known are sunri-pi1, sunri-pi2\n',
+    });
   });
 
   test("--help documents the exit codes, of the program and of every command", async () => {
     const help = await cli(["--help"]);
     expect(help).toMatchObject({ exit: 0, err: "" });
-    for (const command of ["dev", "node", "gateway", "lab", "apply", "tell", "ask", "query", "ps", "locks", "history", "replay", "dead"]) {
+    for (const command of [
+      "dev",
+      "node",
+      "gateway",
+      "lab",
+      "apply",
+      "tell",
+      "ask",
+      "query",
+      "ps",
+      "locks",
+      "history",
+      "replay",
+      "dead",
+    ]) {
       expect(help.out).toMatch(new RegExp(`^  ${command} `, "m"));
       const own = await cli([command, "--help"]);
       expect(own).toMatchObject({ exit: 0, err: "" });
@@ -204,18 +253,26 @@ describe("the command line", () => {
   test("prints bytes and control characters so that neither JSON nor the terminal breaks", async () => {
     const view = viewOf({ context: { bytes: new Uint8Array([1, 2]), text: "a\u001b[2Jb" } });
     const client = { query: async () => view, list: async (kind: string) => [{ kind, id: "x\u001b[2J", node: null }] };
-    expect(JSON.parse((await cli(["query", "counter", "a", "--json"], { client })).out)).toMatchObject({ context: { bytes: "AQI=" } });
+    expect(JSON.parse((await cli(["query", "counter", "a", "--json"], { client })).out)).toMatchObject({
+      context: { bytes: "AQI=" },
+    });
     expect((await cli(["ps", "counter"], { client })).out).not.toContain("\u001b");
   });
 });
 
 describe("which cluster is meant", () => {
   const client = { query: async () => viewOf() };
-  const servers = async (args: readonly string[], world: CliWorld): Promise<unknown> => (await cli(["query", "counter", "a", ...args], { client, ...world })).connected[0];
+  const servers = async (args: readonly string[], world: CliWorld): Promise<unknown> =>
+    (await cli(["query", "counter", "a", ...args], { client, ...world })).connected[0];
 
   test("--url stands before NATS_URL, and both before the default", async () => {
-    expect(await servers(["--url", "nats://a:1,nats://b:2"], { env: { NATS_URL: "nats://c:3" } })).toMatchObject({ servers: ["nats://a:1", "nats://b:2"] });
-    expect(await servers([], { env: { NATS_URL: "nats://c:3" } })).toMatchObject({ servers: ["nats://c:3"], namespace: "troupe" });
+    expect(await servers(["--url", "nats://a:1,nats://b:2"], { env: { NATS_URL: "nats://c:3" } })).toMatchObject({
+      servers: ["nats://a:1", "nats://b:2"],
+    });
+    expect(await servers([], { env: { NATS_URL: "nats://c:3" } })).toMatchObject({
+      servers: ["nats://c:3"],
+      namespace: "troupe",
+    });
     expect(await servers([], {})).toMatchObject({ servers: ["nats://127.0.0.1:4222"] });
   });
 

@@ -20,7 +20,12 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-const ADDRESSES = { nats: "nats://127.0.0.1:4222", mqtt: "mqtt://127.0.0.1:1884", gateway: "http://127.0.0.1:8080", dataDir: "/data" };
+const ADDRESSES = {
+  nats: "nats://127.0.0.1:4222",
+  mqtt: "mqtt://127.0.0.1:1884",
+  gateway: "http://127.0.0.1:8080",
+  dataDir: "/data",
+};
 
 function collect() {
   let text = "";
@@ -37,23 +42,36 @@ function collect() {
 describe("views", () => {
   test("screenLines() fits any terminal and names parts, locks and what to try with the real ports", () => {
     const parts = new Map([["node1", { name: "node1", state: "up", pid: 7, note: "up (pid 7)" }]]);
-    const happenings = Array.from({ length: 90 }, (_, i) => ({ timeMs: i, topic: "event", text: `alert ${i} ${"x".repeat(300)}` }));
+    const happenings = Array.from({ length: 90 }, (_, i) => ({
+      timeMs: i,
+      topic: "event",
+      text: `alert ${i} ${"x".repeat(300)}`,
+    }));
     const lock = { resource: "pi:d1", state: "held", holder: "task/t", token: 4, expiresAtMs: 9, queue: [] };
     const facts = { parts, happenings, locks: [lock], addresses: ADDRESSES };
-    for (const terminal of [{ columns: 80, rows: 24 }, { columns: 200, rows: 60 }, { columns: 30, rows: 5 }]) {
+    for (const terminal of [
+      { columns: 80, rows: 24 },
+      { columns: 200, rows: 60 },
+      { columns: 30, rows: 5 },
+    ]) {
       const lines = screenLines(facts, terminal);
       expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(terminal.columns);
       expect(lines.join("\n")).toContain("pi:d1");
       expect(lines.join("\n")).toContain("alert 89");
     }
     expect(screenLines(facts, { columns: 200, rows: 60 })).toHaveLength(59);
-    expect(hints(ADDRESSES).join("\n")).toMatch(/curl -s http:\/\/127\.0\.0\.1:8080\/api\/tasks[\s\S]*mosquitto_pub -h 127\.0\.0\.1 -p 1884 .*-t device\/sunri-pi1\/device2\/event\/alert\/blackscreen/);
+    expect(hints(ADDRESSES).join("\n")).toMatch(
+      /curl -s http:\/\/127\.0\.0\.1:8080\/api\/tasks[\s\S]*mosquitto_pub -h 127\.0\.0\.1 -p 1884 .*-t device\/sunri-pi1\/device2\/event\/alert\/blackscreen/,
+    );
   });
 
   test("liveView() paints on the second screen and gives the first one back", () => {
     const { io, take } = collect();
     const clock = new SimClock();
-    const reporter = new Reporter(clock, liveView(io, clock, () => ({ columns: 80, rows: 24 })));
+    const reporter = new Reporter(
+      clock,
+      liveView(io, clock, () => ({ columns: 80, rows: 24 })),
+    );
     reporter.say("dev", "hello");
     expect(take()).toBe("\u001b[?1049h\u001b[?25l");
     clock.advance(1_000);
@@ -65,7 +83,10 @@ describe("views", () => {
   });
 
   test("lineView() and jsonView() print a line each, the addresses once, and JSON lines only", () => {
-    for (const [make, isJson] of [[lineView, false], [jsonView, true]] as const) {
+    for (const [make, isJson] of [
+      [lineView, false],
+      [jsonView, true],
+    ] as const) {
       const { io, take } = collect();
       const reporter = new Reporter(new SimClock(), make(io));
       reporter.part({ name: "node1", state: "up", pid: 3, note: "up (pid 3)" });
@@ -74,21 +95,35 @@ describe("views", () => {
       reporter.say("event", "alert\nwith \u001b[2J control");
       const lines = take().trimEnd().split("\n");
       expect(lines.filter((line) => line.includes("4222") || line.includes("api/tasks"))).toHaveLength(1);
-      if (isJson) expect(lines.map((line) => (JSON.parse(line) as { topic: string }).topic)).toEqual(["node1", "ready", "event"]);
+      if (isJson)
+        expect(lines.map((line) => (JSON.parse(line) as { topic: string }).topic)).toEqual(["node1", "ready", "event"]);
       else expect(lines.join("")).not.toContain("\u001b");
     }
   });
 
   test("Reporter keeps a bounded number of happenings", () => {
     let kept = 0;
-    const reporter = new Reporter(new SimClock(), { line: () => {}, paint: ({ happenings }) => void (kept = happenings.length), close: () => {} });
+    const reporter = new Reporter(new SimClock(), {
+      line: () => {},
+      paint: ({ happenings }) => void (kept = happenings.length),
+      close: () => {},
+    });
     for (let i = 0; i < 3 * HAPPENINGS_LIMIT; i++) reporter.say("x", String(i));
     expect(kept).toBe(HAPPENINGS_LIMIT);
   });
 
   test("describe() tells an event in a line, and nothing of what is no event", () => {
-    const data = (value: unknown) => ({ subject: "s", data: Buffer.from(typeof value === "string" ? value : JSON.stringify(value)) });
-    const event = { id: "1", source: "device/pi/d1", type: "alert.freeze", device: { host: "pi", device: "d1" }, data: { status: "active", metadata: {} } };
+    const data = (value: unknown) => ({
+      subject: "s",
+      data: Buffer.from(typeof value === "string" ? value : JSON.stringify(value)),
+    });
+    const event = {
+      id: "1",
+      source: "device/pi/d1",
+      type: "alert.freeze",
+      device: { host: "pi", device: "d1" },
+      data: { status: "active", metadata: {} },
+    };
     expect(describeEvent(data(event))?.text).toBe("alert.freeze  pi:d1  status active");
     for (const other of ["{", "null", "[]", { type: 3 }]) expect(describeEvent(data(other))).toBeNull();
   });
@@ -115,7 +150,9 @@ describe("clusterParts()", () => {
     expect(labs.map(({ name }) => name)).toEqual(["lab sunri-pi1", "lab sunri-pi2"]);
     expect(labs[0]?.args(undefined)).not.toContain("--first-incident");
     expect(labs[0]?.args({})).toContain("--first-incident");
-    expect(clusterParts({ namespace: "troupe", port: 0, labDir: "/lab", seed: undefined, lab: false }).labs).toEqual([]);
+    expect(clusterParts({ namespace: "troupe", port: 0, labDir: "/lab", seed: undefined, lab: false }).labs).toEqual(
+      [],
+    );
   });
 });
 
@@ -138,7 +175,14 @@ describe("Part", () => {
     const notes: string[] = [];
     const part = new Part(
       { name: "x y", args },
-      { clock: systemClock, cliPath, env: process.env, cwd: directory, logDir: join(directory, "logs"), onChange: ({ state }, note) => void notes.push(`${state}: ${note}`) },
+      {
+        clock: systemClock,
+        cliPath,
+        env: process.env,
+        cwd: directory,
+        logDir: join(directory, "logs"),
+        onChange: ({ state }, note) => void notes.push(`${state}: ${note}`),
+      },
     );
     return { part, notes };
   }
@@ -159,7 +203,7 @@ describe("Part", () => {
     await part.stop();
     await part.stop();
     expect(isAlive(pid)).toBe(false);
-    expect(notes.map((note) => note.split(":")[0])).toEqual(["starting", "up", "stopped", "stopped"]);
+    expect(notes.map((note) => note.split(":")[0])).toEqual(["starting", "up", "stopped"]);
     expect(await readFile(join(directory, "logs", "x-y.log"), "utf8")).toBe("some noise\n");
   });
 
@@ -194,9 +238,8 @@ describe("Part", () => {
 
   test("stop() rejects a start that was under way", async () => {
     const { part } = await makePart(() => ["unreachable"]);
-    const started = expect(part.start()).rejects.toThrow("was stopped before it was ready");
-    await part.stop();
-    await started;
+    const started = part.start();
+    await Promise.all([expect(started).rejects.toThrow("was stopped before it was ready"), part.stop()]);
   });
 
   test("kill() ends a child that does not listen", async () => {

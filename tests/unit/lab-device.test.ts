@@ -4,7 +4,15 @@ import { SimulatedDevice } from "../../gateway/lab/device.ts";
 import { analyseCapture, captureFrames } from "../../gateway/lab/frame.ts";
 import { LAB_HOSTS, type LabHost, labHost } from "../../gateway/lab/hosts.ts";
 import { incidentPlan, zapPlan } from "../../gateway/lab/plan.ts";
-import { beginIncident, booted, cutPower, INITIAL_SCREEN, KEYS, pressKey, type Screen } from "../../gateway/lab/screen.ts";
+import {
+  beginIncident,
+  booted,
+  cutPower,
+  INITIAL_SCREEN,
+  KEYS,
+  pressKey,
+  type Screen,
+} from "../../gateway/lab/screen.ts";
 import { type AlertRecord, ANALYSE_EVERY_MS, FrameWatcher, REPORT_AFTER } from "../../gateway/lab/watcher.ts";
 import { SimClock } from "../../runtime/testkit/sim-clock.ts";
 
@@ -17,7 +25,11 @@ describe("analyseCapture()", () => {
       for (let channel = 1; channel <= 5; channel++) {
         for (const n of [2, 77, 4_211, 99_998]) {
           const found = analyse({ ...INITIAL_SCREEN, app, channel }, n);
-          expect(found, `${app} ${channel} ${n}`).toMatchObject({ blackscreen: false, freeze: false, macroblocks: false });
+          expect({ app, channel, n, ...found }).toMatchObject({
+            blackscreen: false,
+            freeze: false,
+            macroblocks: false,
+          });
         }
       }
     }
@@ -32,13 +44,25 @@ describe("analyseCapture()", () => {
       freeze_diffs: [],
       quality_score: 0,
     });
-    expect(analyse(beginIncident(INITIAL_SCREEN, "freeze", 9))).toMatchObject({ blackscreen: false, freeze: true, macroblocks: false });
-    expect(analyse(beginIncident(INITIAL_SCREEN, "macroblocks", 9))).toMatchObject({ blackscreen: false, freeze: false, macroblocks: true });
+    expect(analyse(beginIncident(INITIAL_SCREEN, "freeze", 9))).toMatchObject({
+      blackscreen: false,
+      freeze: true,
+      macroblocks: false,
+    });
+    expect(analyse(beginIncident(INITIAL_SCREEN, "macroblocks", 9))).toMatchObject({
+      blackscreen: false,
+      freeze: false,
+      macroblocks: true,
+    });
   });
 
   test("leaves audio null when the capture carries no sound, and false when it is silent", () => {
     const capture = captureFrames(INITIAL_SCREEN, 10, 0);
-    expect(analyseCapture(capture, { volume: null })).toMatchObject({ audio: null, volume_percentage: null, mean_volume_db: null });
+    expect(analyseCapture(capture, { volume: null })).toMatchObject({
+      audio: null,
+      volume_percentage: null,
+      mean_volume_db: null,
+    });
     expect(analyseCapture(capture, { volume: 0 })).toMatchObject({ audio: false, mean_volume_db: -91 });
   });
 });
@@ -47,7 +71,7 @@ describe("pressKey()", () => {
   test("ends every incident with HOME, and with no other key", () => {
     for (const key of KEYS) {
       const after = pressKey(beginIncident(INITIAL_SCREEN, "blackscreen", 1), key);
-      expect(after.incident, key).toBe(key === "HOME" ? null : "blackscreen");
+      expect([key, after.incident]).toEqual([key, key === "HOME" ? null : "blackscreen"]);
     }
   });
 
@@ -56,7 +80,7 @@ describe("pressKey()", () => {
     const standby = pressKey(INITIAL_SCREEN, "POWER");
     for (const key of KEYS) {
       expect(pressKey(booting, key)).toBe(booting);
-      expect(pressKey(standby, key).power, key).toBe(key === "POWER" || key === "HOME" ? "on" : "standby");
+      expect([key, pressKey(standby, key).power]).toEqual([key, key === "POWER" || key === "HOME" ? "on" : "standby"]);
     }
     expect(booted(booting)).toMatchObject({ power: "on", app: "home", incident: null });
   });
@@ -103,7 +127,12 @@ describe("FrameWatcher", () => {
       checked: false,
       check_type: null,
       discard: false,
-      metadata: { freeze: true, blackscreen: false, audio: false, last_3_filenames: [expect.stringMatching(/^capture_\d{4}\.jpg$/), expect.anything(), expect.anything()] },
+      metadata: {
+        freeze: true,
+        blackscreen: false,
+        audio: false,
+        last_3_filenames: [expect.stringMatching(/^capture_\d{4}\.jpg$/), expect.anything(), expect.anything()],
+      },
     });
     expect(alerts[0]?.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
     device.end();
@@ -153,7 +182,9 @@ describe("incidentPlan()", () => {
       expect(afterMs).toBeLessThanOrEqual(40_000);
       expect(durationMs).toBeGreaterThan(0);
     }
-    expect(new Set(plan.map(({ kind }) => kind))).toEqual(new Set(["blackscreen", "freeze", "macroblocks", "silence", "degraded"]));
+    expect(new Set(plan.map(({ kind }) => kind))).toEqual(
+      new Set(["blackscreen", "freeze", "macroblocks", "silence", "degraded"]),
+    );
     expect(new Set(plan.map(({ device }) => device))).toEqual(new Set(["device1", "device2"]));
   });
 
@@ -166,5 +197,7 @@ describe("incidentPlan()", () => {
 test("LAB_HOSTS has all device models of the demo, each device once", () => {
   const devices = LAB_HOSTS.flatMap((host) => host.devices.map((device) => `${host.name}:${device.id}`));
   expect(new Set(devices).size).toBe(devices.length);
-  expect(new Set(LAB_HOSTS.flatMap((host) => host.devices.map(({ model }) => model)))).toEqual(new Set(["android_mobile", "android_tv", "stb", "host_vnc"]));
+  expect(new Set(LAB_HOSTS.flatMap((host) => host.devices.map(({ model }) => model)))).toEqual(
+    new Set(["android_mobile", "android_tv", "stb", "host_vnc"]),
+  );
 });

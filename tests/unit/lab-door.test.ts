@@ -20,7 +20,13 @@ afterEach(async () => {
 });
 
 const tokenPath = (): string => join(directory, "lab", "sunri-pi1.device1.token");
-const command = (token: unknown, invocationId: string, more: object = {}): object => ({ command: "press_key", params: { key: "HOME" }, token, invocationId, ...more });
+const command = (token: unknown, invocationId: string, more: object = {}): object => ({
+  command: "press_key",
+  params: { key: "HOME" },
+  token,
+  invocationId,
+  ...more,
+});
 
 /** A door whose device counts what reached it. */
 async function openDoor(run?: (command: DeviceCommand) => Promise<CommandAnswer>, tokens?: TokenFile) {
@@ -40,7 +46,11 @@ describe("DeviceDoor.handle()", () => {
   test("refuses a token lower than the highest seen, and one that is missing", async () => {
     const { door, ran } = await openDoor();
     expect(await door.handle(command(5, "a"))).toMatchObject({ ok: true });
-    expect(await door.handle(command(4, "b"))).toMatchObject({ ok: false, code: "STALE_TOKEN", error: expect.stringContaining("4") });
+    expect(await door.handle(command(4, "b"))).toMatchObject({
+      ok: false,
+      code: "STALE_TOKEN",
+      error: expect.stringContaining("4"),
+    });
     expect(await door.handle(command(5, "c"))).toMatchObject({ ok: true });
     expect(await door.handle(command(undefined, "d"))).toMatchObject({ ok: false, code: "NO_TOKEN" });
     expect(await door.handle(command(null, "e"))).toMatchObject({ ok: false, code: "NO_TOKEN" });
@@ -96,7 +106,11 @@ describe("DeviceDoor.handle()", () => {
     expect(seen).toEqual(["7\n"]);
     const broken: TokenFile = { highest: 0, raise: () => Promise.reject(new Error("Disk is full")) };
     const { door: other, ran } = await openDoor(undefined, broken);
-    expect(await other.handle(command(1, "a"))).toMatchObject({ ok: false, code: "DRIVER_FAILED", error: expect.stringContaining("Disk is full") });
+    expect(await other.handle(command(1, "a"))).toMatchObject({
+      ok: false,
+      code: "DRIVER_FAILED",
+      error: expect.stringContaining("Disk is full"),
+    });
     expect(ran).toEqual([]);
   });
 
@@ -130,7 +144,13 @@ describe("DeviceDoor.handle()", () => {
 
   test("answers anything with a refusal or a result, and never throws", async () => {
     const { door } = await openDoor();
-    const bodies = fc.oneof(fc.jsonValue(), fc.record({ command: fc.anything(), params: fc.anything(), token: fc.anything(), invocationId: fc.anything() }, { requiredKeys: [] }));
+    const bodies = fc.oneof(
+      fc.jsonValue(),
+      fc.record(
+        { command: fc.anything(), params: fc.anything(), token: fc.anything(), invocationId: fc.anything() },
+        { requiredKeys: [] },
+      ),
+    );
     await fc.assert(
       fc.asyncProperty(bodies, async (body) => {
         const answer = await door.handle(body);
@@ -192,8 +212,16 @@ describe("runCommand()", () => {
   test("shows an incident in the frame before HOME and none after, each as evidence", async () => {
     const { device, run } = setUp();
     device.begin("blackscreen");
-    expect(await run("frame")).toMatchObject({ ok: true, output: { blackscreen: true }, evidence: [{ kind: "frame_analysis", ref: expect.stringMatching(/^sunri-pi1\/device2\/capture_\d{4}\.jpg$/) }] });
-    expect(await run("press_key", { key: "HOME" })).toMatchObject({ ok: true, output: { screen: { app: "home" } }, evidence: [{ kind: "key_press" }] });
+    expect(await run("frame")).toMatchObject({
+      ok: true,
+      output: { blackscreen: true },
+      evidence: [{ kind: "frame_analysis", ref: expect.stringMatching(/^sunri-pi1\/device2\/capture_\d{4}\.jpg$/) }],
+    });
+    expect(await run("press_key", { key: "HOME" })).toMatchObject({
+      ok: true,
+      output: { screen: { app: "home" } },
+      evidence: [{ kind: "key_press" }],
+    });
     expect(await run("frame")).toMatchObject({ output: { blackscreen: false, freeze: false, audio: true } });
   });
 
@@ -201,14 +229,21 @@ describe("runCommand()", () => {
     const { device, run } = setUp();
     device.begin("freeze");
     expect(await run("frame")).toMatchObject({ output: { freeze: true } });
-    expect(await run("power_cycle")).toMatchObject({ ok: true, output: { via: "tapo", screen: { power: "on", app: "home" } } });
+    expect(await run("power_cycle")).toMatchObject({
+      ok: true,
+      output: { via: "tapo", screen: { power: "on", app: "home" } },
+    });
     expect(await run("frame")).toMatchObject({ output: { freeze: false, blackscreen: false } });
   });
 
   test("gives a degraded analysis as it is, without evidence", async () => {
     const { device, run } = setUp();
     device.begin("degraded");
-    expect(await run("frame")).toEqual({ ok: true, output: { analyzed: true, subtitle_ocr_pending: true, error: "failed_to_save_full_data" }, evidence: [] });
+    expect(await run("frame")).toEqual({
+      ok: true,
+      output: { analyzed: true, subtitle_ocr_pending: true, error: "failed_to_save_full_data" },
+      evidence: [],
+    });
   });
 
   test("takes a screenshot whose digest changes with the picture", async () => {
@@ -222,8 +257,16 @@ describe("runCommand()", () => {
 
   test("refuses an unknown command and an unknown key with what there is", async () => {
     const { run } = setUp();
-    expect(await run("explode")).toMatchObject({ ok: false, code: "UNKNOWN_COMMAND", error: expect.stringContaining("press_key") });
-    expect(await run("press_key", { key: "EJECT" })).toMatchObject({ ok: false, code: "BAD_PARAMS", error: expect.stringContaining("HOME") });
+    expect(await run("explode")).toMatchObject({
+      ok: false,
+      code: "UNKNOWN_COMMAND",
+      error: expect.stringContaining("press_key"),
+    });
+    expect(await run("press_key", { key: "EJECT" })).toMatchObject({
+      ok: false,
+      code: "BAD_PARAMS",
+      error: expect.stringContaining("HOME"),
+    });
     expect(await run("press_key", { key: "constructor" })).toMatchObject({ ok: false, code: "BAD_PARAMS" });
   });
 });
