@@ -15,6 +15,7 @@ export const GATEWAY_CODES = [
   "MISDIRECTED",
   "REQUEST_TIMEOUT",
   "HEADERS_TOO_LARGE",
+  "NOT_DEPLOYED",
   "NOT_READY",
   "STOPPING",
   "INTERNAL",
@@ -65,7 +66,9 @@ export class PartialBatchError extends TroupeError {
   readonly retryable: boolean;
   readonly extras: ProblemExtras;
   constructor(cause: TroupeError, stored: readonly StoredEvent[], of: number) {
-    super(`${stored.length} of ${of} events were stored: send them all again with their ids. ${cause.message}`, { cause });
+    super(`${stored.length} of ${of} events were stored: send them all again with their ids. ${cause.message}`, {
+      cause,
+    });
     this.code = cause.code;
     this.retryable = cause.retryable;
     this.extras = { stored };

@@ -31,7 +31,8 @@ export function toJson(value: unknown): string {
   return JSON.stringify(value, function (this: Record<string, unknown>, key, shown: unknown) {
     // `shown` went through toJSON already, which turns a Buffer into a list of numbers.
     const held = this[key];
-    if (held instanceof Uint8Array) return Buffer.from(held.buffer, held.byteOffset, held.byteLength).toString("base64");
+    if (held instanceof Uint8Array)
+      return Buffer.from(held.buffer, held.byteOffset, held.byteLength).toString("base64");
     return typeof shown === "bigint" ? shown.toString() : shown;
   });
 }

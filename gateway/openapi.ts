@@ -26,7 +26,10 @@ export async function describeRoutes(app: FastifyInstance, version: string): Pro
         { name: "agents", description: "Agent definitions and their live state" },
       ],
     },
-    refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json["$id"] ?? `def-${index}`) },
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, index) =>
+        typeof json.$id === "string" ? json.$id : `def-${index}`,
+    },
   });
 }
 

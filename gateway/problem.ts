@@ -58,6 +58,7 @@ export const PROBLEMS: Readonly<Record<string, Line>> = {
   MISDIRECTED: { status: 421, title: "Not a name of this gateway" },
   REQUEST_TIMEOUT: { status: 408, title: "The request came too slowly" },
   HEADERS_TOO_LARGE: { status: 431, title: "Headers too large" },
+  NOT_DEPLOYED: { status: 409, title: "The agent refuses the plan" },
   NOT_READY: later("Not ready"),
   STOPPING: later("The gateway is stopping"),
   INTERNAL: { status: 500, title: "Internal error" },

@@ -3,10 +3,11 @@
  * else; the number of reads in flight and their time are bounded.
  */
 import { LIST_LIMIT } from "../runtime/limits.ts";
-import type { ActorView } from "../runtime/api.ts";
+import type { ActorView, Client } from "../runtime/api.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { DeadlineError, TroupeError } from "../runtime/errors.ts";
+import { DeadlineError, TroupeError, UnknownKindError } from "../runtime/errors.ts";
 import type { GatewayDeps } from "./deps.ts";
+import { GatewayError } from "./errors.ts";
 
 /** One read of one actor, in ms: a fail-over fits. */
 export const READ_DEADLINE_MS = 5_000;
@@ -37,8 +38,17 @@ export interface Page<T, TCursor = string> {
 /** The ids of a kind after the cursor, in order, and whether the listing itself was cut. */
 export async function idsAfter({ client, clock }: GatewayDeps, kind: string, cursor: string | undefined) {
   const listed = await within(clock, client.list(kind), READ_DEADLINE_MS);
+  if (listed.length === 0) await checkHosted(client, clock, kind);
   const after = cursor === undefined ? listed : listed.filter(({ id }) => id > cursor);
   return { listed: after.sort((a, b) => (a.id < b.id ? -1 : 1)), truncated: listed.length >= LIST_LIMIT };
+}
+
+/** Tells "none yet" from "no such kind" and from "nobody is there to know". */
+async function checkHosted(client: Client, clock: Clock, kind: string): Promise<void> {
+  const nodes = await within(clock, client.nodes(), READ_DEADLINE_MS);
+  if (nodes.length === 0) throw new GatewayError("NOT_READY", "No node is up: start one with `troupe node`");
+  const known = [...new Set(nodes.flatMap(({ kinds }) => kinds))].sort();
+  if (!known.includes(kind)) throw new UnknownKindError(kind, known);
 }
 
 /** A page of actors of one kind as `show` presents them; null from `show` leaves one out. */

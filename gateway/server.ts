@@ -64,7 +64,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     return503OnClosing: false,
     genReqId: () => options.clock.randomId(REQUEST_ID_BYTES),
     routerOptions: { maxParamLength: PARAM_MAX },
-    frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
+    frameworkErrors: sendProblem,
     clientErrorHandler,
   });
   app.setValidatorCompiler(schemaCompiler());
@@ -102,13 +102,13 @@ function guard(app: FastifyInstance, { host, hostNames = [] }: ServerOptions): v
   });
 }
 
-function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const { problem, retryAfterS, internal } = problemOf(error, request);
   if (internal) request.log.error({ err: error, code: problem.code }, "Request failed");
   else request.log.debug({ err: error, code: problem.code }, "Request refused");
   if (retryAfterS !== undefined) reply.header("retry-after", retryAfterS);
   // Serialized here: fastify's error path must not choose another form.
-  return reply.code(problem.status).headers(SECURITY_HEADERS).type(PROBLEM_TYPE).send(toJson(problem));
+  reply.code(problem.status).headers(SECURITY_HEADERS).type(PROBLEM_TYPE).send(toJson(problem));
 }
 
 /** Methods by path, as routes are added. */
@@ -140,7 +140,10 @@ function refuseOtherMethods(app: FastifyInstance, routes: ReadonlyMap<string, Re
 
 const PARSER_FAULTS: Readonly<Record<string, readonly [GatewayCode, string]>> = {
   HPE_HEADER_OVERFLOW: ["HEADERS_TOO_LARGE", "The headers are too large: send fewer or shorter ones"],
-  ERR_HTTP_REQUEST_TIMEOUT: ["REQUEST_TIMEOUT", `The request did not arrive within ${REQUEST_TIMEOUT_MS} ms: send it again`],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    "REQUEST_TIMEOUT",
+    `The request did not arrive within ${REQUEST_TIMEOUT_MS} ms: send it again`,
+  ],
 };
 
 /** What Node's parser refuses never becomes a request: answered on the socket itself. */
@@ -149,7 +152,8 @@ function clientErrorHandler(error: Error & { readonly code?: string }, socket: S
     socket.destroy();
     return;
   }
-  const [code, message] = PARSER_FAULTS[error.code ?? ""] ?? (["BAD_REQUEST", "This is not an HTTP request: check the client"] as const);
+  const [code, message] =
+    PARSER_FAULTS[error.code ?? ""] ?? (["BAD_REQUEST", "This is not an HTTP request: check the client"] as const);
   const { problem } = problemOf(new GatewayError(code, message), { url: "/", id: "" });
   const body = toJson(problem);
   socket.end(

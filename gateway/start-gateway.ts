@@ -8,7 +8,9 @@ import { ListenError } from "./errors.ts";
 import { buildServer } from "./server.ts";
 
 const DEFAULT_HOST = "127.0.0.1";
-const DEFAULT_PORT = 8080;
+const DEFAULT_PORT = 8_080;
+/** How long NATS and a first node may take to come up, in ms: all parts of a deployment start at once. */
+const WAIT_MS = 15_000;
 
 export interface GatewayOptions {
   readonly servers: string | string[];
@@ -39,6 +41,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const client = await connect({
     servers,
     name: "gateway",
+    waitMs: WAIT_MS,
     ...(namespace === undefined ? {} : { namespace }),
     ...(deviceRoot === undefined ? {} : { deviceRoot }),
   });

@@ -1,10 +1,13 @@
-/** How stored messages arrive from NATS: direct gets, batches and consumers, as the port's one shape. */
-import type { JetStreamManager, JsMsg, StoredMsg } from "@nats-io/jetstream";
-import type { Msg } from "nats";
+/** How stored messages arrive from NATS: direct gets, the leader's answers and consumers, as the port's one shape. */
+import { type Msg, MsgHdrsImpl } from "nats";
 import type { StoredMessage } from "./port.ts";
 
+/** Tokens of an acknowledgement address before domain and account were put into it. */
+const SHORT_ADDRESS_TOKENS = 9;
+const NS_PER_MS = 1_000_000;
+
 /** A direct get answers with the message itself; its place stands in headers. */
-export function parseStored(stream: string, message: Msg): StoredMessage {
+export function parseDirect(stream: string, message: Msg): StoredMessage {
   const headers = message.headers;
   return {
     stream,
@@ -16,44 +19,52 @@ export function parseStored(stream: string, message: Msg): StoredMessage {
   };
 }
 
-export function fromStored(stream: string, message: StoredMsg | null): StoredMessage | null {
-  if (message === null) return null;
+/** A message as the leader's API gives it; bytes in base64. */
+export interface LeaderMessage {
+  readonly subject: string;
+  readonly seq: number;
+  readonly data?: string;
+  readonly hdrs?: string;
+  readonly time: string;
+}
+
+export function parseLeader(stream: string, { subject, seq, data, hdrs, time }: LeaderMessage): StoredMessage {
+  const headers = hdrs === undefined ? undefined : MsgHdrsImpl.decode(Buffer.from(hdrs, "base64"));
   return {
     stream,
-    subject: message.subject,
-    seq: message.seq,
-    data: message.data,
-    timeMs: message.time.getTime(),
-    header: (name) => message.header.get(name) || undefined,
+    subject,
+    seq,
+    data: new Uint8Array(Buffer.from(data ?? "", "base64")),
+    timeMs: Date.parse(time),
+    header: (name) => headers?.get(name) || undefined,
   };
 }
 
-export function fromJsMsg(stream: string, message: JsMsg): StoredMessage {
+/** What the acknowledgement address of a delivered message tells of it. */
+export interface Place {
+  readonly attempt: number;
+  readonly seq: number;
+  /** Counts what this consumer delivered, 1 for the first. */
+  readonly deliverySeq: number;
+  readonly timeMs: number;
+  /** Messages that the consumer has yet to deliver. */
+  readonly pending: number;
+}
+
+/** `$JS.ACK[.<domain>.<account>].<stream>.<consumer>.<attempt>.<seq>.<delivery>.<ns>.<pending>[.<random>]` */
+export function parsePlace(address: string): Place {
+  const tokens = address.split(".");
+  const at = tokens.length === SHORT_ADDRESS_TOKENS ? 4 : 6;
   return {
-    stream,
-    subject: message.subject,
-    seq: message.seq,
-    data: message.data,
-    timeMs: message.info.timestampNanos / 1e6,
-    header: (name) => message.headers?.get(name) || undefined,
+    attempt: Number(tokens[at]),
+    seq: Number(tokens[at + 1]),
+    deliverySeq: Number(tokens[at + 2]),
+    timeMs: Number(tokens[at + 3]) / NS_PER_MS,
+    pending: Number(tokens[at + 4]),
   };
 }
 
-/** One page of a stream by batched direct get. An empty stream is an empty page. */
-export async function readPage(
-  jsm: JetStreamManager,
-  stream: string,
-  query: { seq: number; next_by_subj: string; batch: number },
-): Promise<StoredMessage[]> {
-  const page: StoredMessage[] = [];
-  try {
-    const messages = await jsm.direct.getBatch(stream, query);
-    for await (const message of messages) {
-      const stored = fromStored(stream, message);
-      if (stored !== null) page.push(stored);
-    }
-  } catch (error) {
-    if (!(error instanceof Error && /not found|no message|no results/i.test(error.message))) throw error;
-  }
-  return page;
+export function parseDelivered(stream: string, message: Msg, { seq, timeMs }: Place): StoredMessage {
+  const { subject, data, headers } = message;
+  return { stream, subject, seq, data, timeMs, header: (name) => headers?.get(name) || undefined };
 }

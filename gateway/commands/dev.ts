@@ -55,7 +55,7 @@ function viewFor({ deps, output }: CommandContext) {
   return deps.interactive ? liveView(deps.io, deps.clock, terminal) : lineView(deps.io);
 }
 
-async function run({ stops, io }: CliDeps, cluster: Cluster, reporter: Reporter): Promise<void> {
+async function run({ stops, io, interactive }: CliDeps, cluster: Cluster, reporter: Reporter): Promise<void> {
   const { requested } = stops;
   stops.onSecond(() => {
     cluster.kill();
@@ -70,4 +70,5 @@ async function run({ stops, io }: CliDeps, cluster: Cluster, reporter: Reporter)
     await cluster.stop();
     reporter.close();
   }
+  if (interactive) io.err("Stopped; what was stored stays\n");
 }

@@ -35,7 +35,7 @@ export function hints({ gateway, mqtt }: Addresses): string[] {
     ...(broker === undefined
       ? []
       : [
-          `mosquitto_pub -h ${broker.hostname} -p ${broker.port} -q 1 -t device/sunri-pi1/device2/event/alert/blackscreen -m '{"incident_type":"blackscreen","status":"active"}'`,
+          `mosquitto_pub -p ${broker.port} -t device/sunri-pi1/device2/event/alert/blackscreen -m '{"status":"active"}'`,
         ]),
     "npx troupe ps task | locks | history task <id>",
   ];
@@ -64,7 +64,9 @@ export function screenLines(facts: DevFacts, terminal: Terminal): string[] {
     ...(addresses === undefined ? [] : hints(addresses).map((hint) => `  ${hint}`)),
   ];
   const room = Math.max(MIN_HAPPENINGS, terminal.rows - head.length - foot.length - 3);
-  const now = happenings.slice(-room).map(({ timeMs, topic, text }) => `  ${clockText(timeMs)}  ${topic}  ${text}`);
+  const now = happenings
+    .slice(-room)
+    .map(({ timeMs, topic, text }) => `  ${clockText(timeMs)}  ${topic.padEnd(5)}  ${text}`);
   return [...head, "", "Now", ...now, ...foot].map((line) => shorten(line, Math.max(20, terminal.columns - 1)));
 }
 

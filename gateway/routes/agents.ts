@@ -3,27 +3,30 @@
  * and its actor was told.
  */
 import type { FastifyInstance } from "fastify";
-import type { GatewayDeps } from "../deps.ts";
+import { ActorNotFoundError, TroupeError } from "../../runtime/errors.ts";
 import type { AgentSummary } from "../agent-desk.ts";
 import { YAML_TYPES } from "../bodies.ts";
-import { ActorNotFoundError, TroupeError } from "../../runtime/errors.ts";
+import type { GatewayDeps } from "../deps.ts";
 import { READ_CONCURRENCY, READ_DEADLINE_MS } from "../reads.ts";
 import { ANYTHING, answers, ID, listOf, object, orNull, type Schema, TEXT, TIME, WHOLE } from "../schemas.ts";
 
-const LIVE = object({ state: ANYTHING, context: ANYTHING, revision: WHOLE, node: TEXT, updatedAtMs: TIME }, ["context"]);
+const LIVE = object({ state: ANYTHING, context: ANYTHING, revision: WHOLE, node: TEXT, updatedAtMs: TIME }, [
+  "context",
+]);
 const FAULT = object({ code: TEXT, message: TEXT });
-const AGENT: Schema = object({
+const SUMMARY: Readonly<Record<string, Schema>> = {
   id: TEXT,
   name: TEXT,
   version: { ...TEXT, description: "the newest registered version" },
-  versions: listOf(TEXT),
   goal: ANYTHING,
   triggers: listOf(ANYTHING),
   pools: listOf(TEXT),
   maxParallelTasks: WHOLE,
+  registeredAtMs: TIME,
   live: { ...orNull(LIVE), description: "state of the agent's actor; null when it was never told of a version" },
   error: { ...orNull(FAULT), description: "why the live state could not be read" },
-});
+};
+const AGENT = object({ ...SUMMARY, versions: { ...listOf(TEXT), description: "newest first" }, definition: ANYTHING });
 const REGISTERED = object({
   id: TEXT,
   version: TEXT,
@@ -34,7 +37,10 @@ const REGISTERED = object({
 async function withLive({ client }: GatewayDeps, agent: AgentSummary, signal: AbortSignal) {
   const { id, ...rest } = agent;
   try {
-    const { value, context, revision, node, updatedAtMs } = await client.query("agent", id, { deadlineMs: READ_DEADLINE_MS, signal });
+    const { value, context, revision, node, updatedAtMs } = await client.query("agent", id, {
+      deadlineMs: READ_DEADLINE_MS,
+      signal,
+    });
     return { id, ...rest, live: { state: value, context, revision, node, updatedAtMs }, error: null };
   } catch (error) {
     if (error instanceof ActorNotFoundError) return { id, ...rest, live: null, error: null };
@@ -51,7 +57,7 @@ export function agentRoutes(app: FastifyInstance, deps: GatewayDeps): void {
         operationId: "listAgents",
         tags: ["agents"],
         summary: "Registered agents with their live state",
-        response: answers({ 200: ["The agents", object({ items: listOf(AGENT) })] }),
+        response: answers({ 200: ["The agents", object({ items: listOf(object(SUMMARY)) })] }),
       },
     },
     async ({ signal }) => {

@@ -44,10 +44,7 @@ export function eventRoutes(app: FastifyInstance, deps: GatewayDeps): void {
             "application/cloudevents-batch+json": { schema: CLOUD_BATCH },
           },
         },
-        response: answers(
-          { 202: ["Stored", { anyOf: [STORED, object({ items: listOf(STORED) })] }] },
-          [413, 415],
-        ),
+        response: answers({ 202: ["Stored", { anyOf: [STORED, object({ items: listOf(STORED) })] }] }, [413, 415]),
       },
     },
     async ({ body, signal }, reply) => {
@@ -65,7 +62,10 @@ async function normalise(request: FastifyRequest<{ Body: unknown }>): Promise<vo
   if (request.mediaType === "application/json") request.body = fromHeaders(headers, body) ?? body;
   // Before the schema: it would name every fault of every event.
   if (Array.isArray(request.body) && request.body.length > BATCH_LIMIT) {
-    throw new GatewayError("PAYLOAD_TOO_LARGE", `The batch has ${request.body.length} events, ${BATCH_LIMIT} are allowed: send several batches`);
+    throw new GatewayError(
+      "PAYLOAD_TOO_LARGE",
+      `The batch has ${request.body.length} events, ${BATCH_LIMIT} are allowed: send several batches`,
+    );
   }
 }
 

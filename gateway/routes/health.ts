@@ -35,7 +35,10 @@ export function healthRoutes(app: FastifyInstance, { client, clock }: GatewayDep
     },
     async () => {
       if (client.broker.status !== "connected") {
-        throw new GatewayError("NOT_READY", `The connection to NATS is ${client.broker.status}: start the server, the gateway reconnects by itself`);
+        throw new GatewayError(
+          "NOT_READY",
+          `The connection to NATS is ${client.broker.status}: start the server, the gateway reconnects by itself`,
+        );
       }
       const nodes = await within(clock, client.nodes(), READY_DEADLINE_MS).catch((cause: unknown) => {
         if (!(cause instanceof TroupeError)) throw cause;

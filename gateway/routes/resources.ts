@@ -4,7 +4,21 @@ import type { ActorView } from "../../runtime/api.ts";
 import type { GatewayDeps } from "../deps.ts";
 import { list, number, part, stateName, text } from "../fields.ts";
 import { type PageQuery, READ_DEADLINE_MS, readPage } from "../reads.ts";
-import { ANYTHING, answers, ID, listOf, object, orNull, page, paged, TEXT, TIME, TIME_OR_NULL, UNREADABLE, WHOLE } from "../schemas.ts";
+import {
+  ANYTHING,
+  answers,
+  ID,
+  listOf,
+  object,
+  orNull,
+  page,
+  paged,
+  TEXT,
+  TIME,
+  TIME_OR_NULL,
+  UNREADABLE,
+  WHOLE,
+} from "../schemas.ts";
 
 const RESOURCE = object({
   id: TEXT,

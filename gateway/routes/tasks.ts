@@ -4,10 +4,34 @@ import type { ActorView } from "../../runtime/api.ts";
 import type { GatewayDeps } from "../deps.ts";
 import { list, number, part, stateName, text } from "../fields.ts";
 import { type PageQuery, READ_DEADLINE_MS, readPage } from "../reads.ts";
-import { ANYTHING, answers, ID, listOf, object, orNull, page, paged, type Schema, TEXT, TIME_OR_NULL, UNREADABLE, WHOLE } from "../schemas.ts";
+import {
+  ANYTHING,
+  answers,
+  ID,
+  listOf,
+  object,
+  orNull,
+  page,
+  paged,
+  type Schema,
+  TEXT,
+  TIME_OR_NULL,
+  UNREADABLE,
+  WHOLE,
+} from "../schemas.ts";
 
 /** States of a task, in the order it goes through them; the last four are final. */
-const STATES = ["created", "waiting", "acquiring", "running", "releasing", "succeeded", "failed", "unknown", "aborted"];
+const STATES = [
+  "waiting",
+  "acquiring",
+  "running",
+  "retrying",
+  "releasing",
+  "succeeded",
+  "failed",
+  "unknown",
+  "aborted",
+];
 
 const SUMMARY_FIELDS: Readonly<Record<string, Schema>> = {
   id: TEXT,
@@ -19,7 +43,10 @@ const SUMMARY_FIELDS: Readonly<Record<string, Schema>> = {
   device: orNull(object({ host: TEXT, device: TEXT })),
   startedAtMs: TIME_OR_NULL,
   endedAtMs: TIME_OR_NULL,
-  lock: { ...orNull(object({ resource: TEXT, token: WHOLE })), description: "the device's lock, with its fencing token" },
+  lock: {
+    ...orNull(object({ resource: TEXT, token: WHOLE })),
+    description: "the device's lock, with its fencing token",
+  },
   reason: { ...orNull(TEXT), description: "why it did not succeed" },
   updatedAtMs: TIME_OR_NULL,
 };

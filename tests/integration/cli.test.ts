@@ -157,7 +157,7 @@ test("`gateway` on a taken port says so, and with --port 0 it serves and ends wh
   const url = String(gateway.ready["url"]);
   expect((await fetch(`${url}/health/live`)).status).toBe(200);
   const taken = await troupe("gateway", "--port", new URL(url).port);
-  expect(taken).toMatchObject({ exit: 1, out: "", err: expect.stringMatching(/^troupe: The port \d+ .* is taken: /) });
+  expect(taken).toMatchObject({ exit: 1, out: "", err: expect.stringMatching(/^troupe: The port \d+ .* is taken: /m) });
   gateway.child.stdin?.end();
   expect(await gateway.exited).toBe(0);
   expect(gateway.lines.map((line) => (JSON.parse(line) as { event: string }).event)).toEqual(["ready", "stopped"]);

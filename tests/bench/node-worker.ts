@@ -1,0 +1,19 @@
+/** A node in a process of its own: `node-worker.ts <url> <name>`. */
+import { startNode } from "../../runtime/node.ts";
+import { counter, sleeper } from "./kinds.ts";
+import { serve } from "./process.ts";
+
+const [servers = "", name = "bench"] = process.argv.slice(2);
+const begun = performance.now(); // counted from the start of the process
+const node = await startNode({ name, servers, kinds: [counter, sleeper] });
+serve(
+  { begun_ms: begun, start_node_ms: performance.now() - begun },
+  {
+    info: () => node.info(),
+    gc: () => {
+      globalThis.gc?.();
+      return process.memoryUsage();
+    },
+    stop: () => node.stop(),
+  },
+);

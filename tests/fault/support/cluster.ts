@@ -1,0 +1,93 @@
+/** A cluster of real processes for one run: nats-server, nodes, a client. Invariant: `stop()` leaves no process behind. */
+import type { Client, NodeInfo } from "../../../runtime/api.ts";
+import { shardOf } from "../../../runtime/address.ts";
+import { connect } from "../../../runtime/client.ts";
+import { startTestServer, type TestServer } from "../../support/nats.ts";
+import { NodeProcess } from "./node-process.ts";
+import { until } from "./wait.ts";
+
+/** A fault is healed within this, or the run fails, in ms. */
+export const HEAL_DEADLINE_MS = 20_000;
+const NAMESPACE = "fault";
+
+export class FaultCluster {
+  readonly server: TestServer;
+  readonly nodes: readonly NodeProcess[];
+  readonly client: Client;
+
+  private constructor(server: TestServer, nodes: readonly NodeProcess[], client: Client) {
+    this.server = server;
+    this.nodes = nodes;
+    this.client = client;
+  }
+
+  static async start(nodeCount = 2): Promise<FaultCluster> {
+    const server = await startTestServer();
+    const env = { FAULT_SERVERS: server.url, FAULT_NAMESPACE: NAMESPACE };
+    const nodes = Array.from({ length: nodeCount }, (_, i) => new NodeProcess(`n${i + 1}`, env));
+    try {
+      await Promise.all(nodes.map((node) => node.start()));
+      const cluster = new FaultCluster(server, nodes, await connect({ servers: server.url, namespace: NAMESPACE }));
+      await cluster.untilWhole();
+      return cluster;
+    } catch (error) {
+      await Promise.all(nodes.map((node) => node.kill()));
+      await server.stop();
+      throw error;
+    }
+  }
+
+  node(name: string): NodeProcess {
+    const found = this.nodes.find((node) => node.name === name);
+    if (found === undefined) throw new RangeError(`There is no node "${name}"`);
+    return found;
+  }
+
+  /** Waits until every running node serves and each shard has exactly one of them. */
+  async untilWhole(deadlineMs = HEAL_DEADLINE_MS): Promise<readonly NodeInfo[]> {
+    const running = this.nodes.filter((node) => node.isRunning).length;
+    return await until("every shard to have one owner among the running nodes", deadlineMs, async () => {
+      const infos = await this.client.nodes();
+      const owned = infos.flatMap((info) => info.shards);
+      const isWhole =
+        infos.length === running && owned.length === this.client.shards && new Set(owned).size === owned.length;
+      return isWhole && infos;
+    });
+  }
+
+  async infoOf(name: string): Promise<NodeInfo | undefined> {
+    return (await this.client.nodes()).find((info) => info.name === name);
+  }
+
+  /** An id of `kind` that `name` owns just now; `prefix` keeps probes apart. */
+  async idOn(name: string, kind: string, prefix: string): Promise<string> {
+    return await until(`node "${name}" to own shards`, HEAL_DEADLINE_MS, async () => {
+      const shards = new Set((await this.infoOf(name))?.shards ?? []);
+      for (let i = 0; shards.size > 0; i++) {
+        const id = `${prefix}-${i}`;
+        if (shards.has(shardOf(kind, id, this.client.shards))) return id;
+      }
+      return undefined;
+    });
+  }
+
+  /** SIGKILLs nats-server; resolves when its supervisor has it up again. */
+  async killServer(): Promise<void> {
+    const { embedded } = this.server;
+    const before = embedded.pid;
+    process.kill(before, "SIGKILL");
+    await until("nats-server to be restarted", HEAL_DEADLINE_MS, () => embedded.pid !== before);
+  }
+
+  /** The last lines of every node, for a failure's report. */
+  logs(count = 30): string {
+    return this.nodes.map((node) => `--- ${node.name}\n${node.log.slice(-count).join("\n")}`).join("\n");
+  }
+
+  async stop(): Promise<void> {
+    for (const node of this.nodes) node.thaw();
+    await Promise.all(this.nodes.map((node) => node.kill()));
+    await this.client.close();
+    await this.server.stop();
+  }
+}

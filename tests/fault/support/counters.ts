@@ -1,0 +1,144 @@
+/**
+ * Load of durable increments, and its auditor. Invariant checked: an acknowledged increment counts once; a call that began
+ * after another was answered sees more than it; a query never shows less than what was acknowledged before it.
+ */
+import type { FaultCluster } from "./cluster.ts";
+import { counter } from "./kinds.ts";
+import type { Random } from "./random.ts";
+
+/** Every call is to be acknowledged within this whatever happens, in ms. */
+const CALL_DEADLINE_MS = 30_000;
+
+interface Tally {
+  /** What the counter showed before this load. */
+  base: number;
+  acked: number;
+  /** Calls that threw: they may have counted, or not. */
+  unknown: number;
+  highest: number;
+  readonly replies: Set<number>;
+}
+
+export interface CounterReport {
+  readonly acked: number;
+  readonly unknown: number;
+  readonly errors: readonly string[];
+  /** What contradicts the invariant, empty if nothing does. */
+  readonly breaches: readonly string[];
+}
+
+export class CounterLoad {
+  readonly #cluster: FaultCluster;
+  readonly #random: Random;
+  readonly #keys: number;
+  readonly #tallies = new Map<string, Tally>();
+  readonly #breaches: string[] = [];
+  readonly #errors: string[] = [];
+  #stopping = false;
+  #lanes: Promise<void>[] = [];
+
+  constructor(cluster: FaultCluster, random: Random, options: { readonly keys: number }) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#keys = options.keys;
+  }
+
+  get acked(): number {
+    let sum = 0;
+    for (const tally of this.#tallies.values()) sum += tally.acked;
+    return sum;
+  }
+
+  get breaches(): readonly string[] {
+    return this.#breaches;
+  }
+
+  /** Takes what an earlier load counted as acknowledged. */
+  async adoptExisting(): Promise<void> {
+    for (const { id } of await this.#cluster.client.list(counter.kind)) {
+      if (/^k\d+$/.test(id)) this.#tally(id).highest = this.#tally(id).base = await this.#read(id);
+    }
+  }
+
+  /** Starts closed-loop lanes; with `reads`, each reads its write back. */
+  start(lanes: number, options: { readonly reads?: boolean } = {}): void {
+    this.#lanes = Array.from({ length: lanes }, (_, i) =>
+      this.#lane(this.#random.fork(`lane-${i}`), options.reads === true),
+    );
+  }
+
+  /** Ends the load and compares every counter with what was acknowledged. */
+  async finish(): Promise<CounterReport> {
+    this.#stopping = true;
+    await Promise.all(this.#lanes);
+    for (const [key, tally] of this.#tallies) await this.#audit(key, tally);
+    let unknown = 0;
+    for (const tally of this.#tallies.values()) unknown += tally.unknown;
+    return { acked: this.acked, unknown, errors: this.#errors, breaches: this.#breaches };
+  }
+
+  async #lane(random: Random, reads: boolean): Promise<void> {
+    while (!this.#stopping) {
+      const key = `k${random.int(0, this.#keys)}`;
+      const value = await this.#increment(key);
+      if (reads && value !== undefined) await this.#readBack(key);
+    }
+  }
+
+  async #increment(key: string): Promise<number | undefined> {
+    const tally = this.#tally(key);
+    const before = tally.highest;
+    try {
+      const { n } = (await this.#cluster.client.ask(
+        counter,
+        key,
+        { type: "INC", by: 1 },
+        { deadlineMs: CALL_DEADLINE_MS },
+      )) as { n: number };
+      tally.acked++;
+      if (tally.replies.has(n)) this.#breaches.push(`${key}: two increments were answered with ${n}`);
+      if (n <= before) this.#breaches.push(`${key}: answered ${n} to a call that began after ${before} was answered`);
+      tally.replies.add(n);
+      tally.highest = Math.max(tally.highest, n);
+      return n;
+    } catch (error) {
+      tally.unknown++;
+      this.#errors.push(`${key}: ${String(error)}`);
+      return undefined;
+    }
+  }
+
+  async #readBack(key: string): Promise<void> {
+    const { highest } = this.#tally(key);
+    try {
+      const n = await this.#read(key);
+      if (n < highest) this.#breaches.push(`${key}: a query showed ${n} after ${highest} was acknowledged`);
+    } catch (error) {
+      // No answer in time is no contradiction; one that denies what was acknowledged is.
+      if ((error as { retryable?: boolean }).retryable !== true)
+        this.#breaches.push(`${key}: a query after ${highest} failed: ${String(error)}`);
+      else this.#errors.push(`${key}: ${String(error)}`);
+    }
+  }
+
+  async #audit(key: string, tally: Tally): Promise<void> {
+    if (tally.acked === 0) return;
+    const n = await this.#read(key);
+    const counted = n - tally.base;
+    if (counted < tally.acked || counted > tally.acked + tally.unknown) {
+      this.#breaches.push(`${key}: counted ${counted}, acknowledged ${tally.acked}, unknown ${tally.unknown}`);
+    }
+  }
+
+  async #read(key: string): Promise<number> {
+    const view = await this.#cluster.client.query(counter, key, { deadlineMs: CALL_DEADLINE_MS });
+    return (view.context as { n: number }).n;
+  }
+
+  #tally(key: string): Tally {
+    let tally = this.#tallies.get(key);
+    if (tally === undefined)
+      this.#tallies.set(key, (tally = { base: 0, acked: 0, unknown: 0, highest: 0, replies: new Set() }));
+    return tally;
+  }
+}
