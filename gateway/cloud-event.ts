@@ -65,9 +65,7 @@ export const CLOUD_EVENT: Schema = {
     ["time", "subject", "dataschema", "datacontenttype", "priority", "data"],
   ),
   // CloudEvents' extension attributes: lower-case names, plain values.
-  patternProperties: {
-    "^[a-z0-9]{1,20}$": { type: ["string", "number", "boolean", "object", "array", "null"] },
-  },
+  patternProperties: { "^(?!data$)[a-z0-9]{1,20}$": { type: ["string", "number", "boolean"] } },
 };
 export const CLOUD_BATCH: Schema = { type: "array", minItems: 1, maxItems: BATCH_LIMIT, items: CLOUD_EVENT };
 const EVENT = choose({ type: "object", required: ["specversion"] }, CLOUD_EVENT, BARE);

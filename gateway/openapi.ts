@@ -28,7 +28,7 @@ export async function describeRoutes(app: FastifyInstance, version: string): Pro
     },
     refResolver: {
       buildLocalReference: (json, _base, _fragment, index) =>
-        typeof json.$id === "string" ? json.$id : `def-${index}`,
+        typeof json["$id"] === "string" ? json["$id"] : `def-${index}`,
     },
   });
 }

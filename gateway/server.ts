@@ -2,7 +2,7 @@
  * The HTTP door. Invariant: it translates requests into messages and queries and holds no state; every refusal, also
  * fastify's and the HTTP parser's own, is a problem document.
  */
-import { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify, LogController } from "fastify";
 import type { Socket } from "node:net";
 import { BODY_LIMIT, takeBodies } from "./bodies.ts";
 import type { GatewayDeps } from "./deps.ts";
@@ -54,7 +54,7 @@ export interface ServerOptions extends GatewayDeps {
 export async function buildServer(options: ServerOptions): Promise<FastifyInstance> {
   const app: FastifyInstance = fastify({
     loggerInstance: options.log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
     handlerTimeout: HANDLER_TIMEOUT_MS,

@@ -3,6 +3,7 @@
  * and its actor was told.
  */
 import type { FastifyInstance } from "fastify";
+import { untilCallerLeaves } from "../caller.ts";
 import { ActorNotFoundError, TroupeError } from "../../runtime/errors.ts";
 import type { AgentSummary } from "../agent-desk.ts";
 import { YAML_TYPES } from "../bodies.ts";
@@ -109,8 +110,8 @@ function registerRoute(scope: FastifyInstance, { desk }: GatewayDeps): void {
         ),
       },
     },
-    async ({ body, signal }, reply) => {
-      const registered = await desk.register(body, signal);
+    async ({ body }, reply) => {
+      const registered = await desk.register(body, untilCallerLeaves(reply));
       return reply.code(registered.created ? 201 : 200).send(registered);
     },
   );

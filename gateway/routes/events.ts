@@ -3,6 +3,7 @@
  * (source, id) within the server's window is stored once and answered alike.
  */
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import { untilCallerLeaves } from "../caller.ts";
 import { sleep } from "../../runtime/clock.ts";
 import { BrokerUnavailableError, TroupeError } from "../../runtime/errors.ts";
 import {
@@ -47,10 +48,10 @@ export function eventRoutes(app: FastifyInstance, deps: GatewayDeps): void {
         response: answers({ 202: ["Stored", { anyOf: [STORED, object({ items: listOf(STORED) })] }] }, [413, 415]),
       },
     },
-    async ({ body, signal }, reply) => {
+    async ({ body }, reply) => {
       const batch = Array.isArray(body);
       const events = (batch ? body : [body]).map((event) => storable(event, deps.clock));
-      const stored = await storeAll(deps, events, signal);
+      const stored = await storeAll(deps, events, untilCallerLeaves(reply));
       return reply.code(202).send(batch ? { items: stored } : stored[0]);
     },
   );

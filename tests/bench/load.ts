@@ -30,6 +30,8 @@ export interface Figures {
   readonly p99_ms: number;
   /** Cores kept busy by each process. */
   readonly cpu: Readonly<Record<string, number>>;
+  /** CPU time of each process for one operation, in µs: the figure that a busy machine disturbs least. */
+  readonly cpu_us_per_op: Readonly<Record<string, number>>;
   /** Cores kept busy by anything else on the machine: above 0.25 the figures are not to be trusted. */
   readonly other_busy: number;
 }
@@ -114,6 +116,7 @@ function figures(concurrency: number, latencies: readonly number[], before: CpuS
     p50_ms: rounded(median(latencies)),
     p99_ms: rounded(quantile(latencies, 0.99)),
     cpu,
+    cpu_us_per_op: Object.fromEntries(Object.entries(cpu).map(([name, cores]) => [name, rounded((cores * seconds * 1e6) / latencies.length, 1)])),
     other_busy: other,
   };
 }

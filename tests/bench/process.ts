@@ -114,7 +114,7 @@ export function busyCores(before: CpuSample, after: CpuSample): { readonly cpu: 
   for (const [name, seconds] of Object.entries(after.seconds)) {
     const spent = seconds - (before.seconds[name] ?? 0);
     ours += spent;
-    cpu[name] = Number((spent / span).toFixed(2));
+    cpu[name] = Number((spent / span).toFixed(3));
   }
   return { cpu, other: Number(Math.max(0, (after.machine - before.machine - ours) / span).toFixed(2)) };
 }

@@ -1,0 +1,107 @@
+/** Refusals of the HTTP door. Invariant: every code has its status, and a fault of ours says nothing of the inside. */
+import { afterEach, describe, expect, test } from "vitest";
+import { connect } from "node:net";
+import type { AddressInfo } from "node:net";
+import type { FastifyInstance } from "fastify";
+import * as agentErrors from "../../agents/errors.ts";
+import { GATEWAY_CODES } from "../../gateway/errors.ts";
+import { PROBLEMS } from "../../gateway/problem.ts";
+import * as errors from "../../runtime/errors.ts";
+import { openDoor } from "../support/gateway.ts";
+
+type ErrorClass = new (...args: unknown[]) => errors.TroupeError;
+const classesOf = (module: object): ErrorClass[] =>
+  Object.values(module).filter((value) => typeof value === "function" && value.prototype instanceof errors.TroupeError);
+const CODES = [...classesOf(errors), ...classesOf(agentErrors)]
+  .filter((Class) => (Class as unknown) !== errors.RemoteError)
+  .map((Class) => new Class([], []).code);
+
+let opened: FastifyInstance | undefined;
+afterEach(async () => {
+  await opened?.close();
+  opened = undefined;
+});
+
+describe("problemOf()", () => {
+  test("knows every code of the system, and no other", () => {
+    expect(Object.keys(PROBLEMS).sort()).toEqual([...new Set([...CODES, ...GATEWAY_CODES])].sort());
+  });
+
+  test.each(classesOf(errors).map((Class) => [Class.name, Class] as const))("gives %s its status", async (_name, Class) => {
+    const { send, far } = await openDoor();
+    const error = new Class("a", "b");
+    far.faults.set("query", () => error);
+    const answer = await send({ url: "/api/actors/device/a" });
+    const line = PROBLEMS[error.code] ?? { status: 502 };
+    expect(answer.statusCode).toBe(line.status);
+    expect(answer.json()).toMatchObject({ code: error.code, status: line.status, instance: "/api/actors/device/a" });
+    expect(answer.headers["retry-after"] === undefined).toBe(line.status !== 503 && line.status !== 504);
+  });
+
+  test("says nothing of the inside when the fault is ours", async () => {
+    const { send, far } = await openDoor();
+    far.faults.set("query", () => new TypeError("secret at line 7"));
+    const answer = await send({ url: "/api/actors/device/a" });
+    expect(answer.statusCode).toBe(500);
+    expect(answer.body).not.toContain("secret");
+    expect(answer.json<{ detail: string }>().detail).toContain(String(answer.headers["x-request-id"]));
+  });
+});
+
+describe("the server", () => {
+  test.each([
+    ["GET", "/", 404, "NOT_FOUND"],
+    ["GET", "/api", 404, "NOT_FOUND"],
+    ["GET", "/%ZZ", 400, "BAD_REQUEST"],
+    ["DELETE", "/api/tasks/a", 405, "METHOD_NOT_ALLOWED"],
+    ["OPTIONS", "/api/events", 405, "METHOD_NOT_ALLOWED"],
+    ["GET", "/api/events", 405, "METHOD_NOT_ALLOWED"],
+    ["GET", "/api/tasks?limit=0", 400, "BAD_QUERY"],
+    ["GET", "/api/tasks?limit=x", 400, "BAD_QUERY"],
+    ["GET", "/api/tasks?stat=running", 400, "BAD_QUERY"],
+    ["GET", "/api/tasks?state=running&state=failed", 400, "BAD_QUERY"],
+  ] as const)("answers %s %s with %i", async (method, url, status, code) => {
+    const { send, far } = await openDoor();
+    const answer = await send({ method, url });
+    expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([status, code]);
+    expect(answer.headers["x-content-type-options"]).toBe("nosniff");
+    if (status === 405) expect(answer.headers["allow"]).toBeTypeOf("string");
+    expect(far.calls).toEqual([]);
+  });
+
+  test("allows no other origin", async () => {
+    const { send } = await openDoor();
+    const answer = await send({ url: "/health/live", headers: { origin: "https://elsewhere.example" } });
+    expect(answer.headers["access-control-allow-origin"]).toBeUndefined();
+  });
+
+  test.each([["rebound.example", 421], ["rebound.example:8080", 421], ["127.0.0.1.example", 421], ["", 421], ["localhost:8080", 200], ["[::1]:8080", 200], ["LOCALHOST", 200], ["lab.example", 200]] as const)(
+    "answers the Host %j with %i on loopback",
+    async (host, status) => {
+      const { send } = await openDoor({ hostNames: ["lab.example"] });
+      expect((await send({ url: "/health/live", headers: { host } })).statusCode).toBe(status);
+    },
+  );
+
+  test("takes any Host when it was told to listen on all addresses", async () => {
+    const { send } = await openDoor({ host: "0.0.0.0" });
+    expect((await send({ url: "/health/live", headers: { host: "gateway:8080" } })).statusCode).toBe(200);
+  });
+
+  test.each([["GARBAGE\r\n\r\n", 400], [`GET / HTTP/1.1\r\nHost: localhost\r\nx: ${"a".repeat(100_000)}\r\n\r\n`, 431]])(
+    "answers what is no request with a problem (%#)",
+    async (bytes, status) => {
+      const { app } = await openDoor();
+      opened = app;
+      await app.listen({ host: "127.0.0.1", port: 0 });
+      const { port } = app.server.address() as AddressInfo;
+      const answer = await new Promise<string>((resolve, reject) => {
+        let text = "";
+        const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
+        socket.on("data", (chunk) => (text += chunk.toString())).on("close", () => resolve(text)).on("error", reject);
+      });
+      expect(answer).toContain(`HTTP/1.1 ${status} `);
+      expect(answer).toContain("Content-Type: application/problem+json");
+    },
+  );
+});

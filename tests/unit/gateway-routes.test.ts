@@ -1,0 +1,192 @@
+/** What the HTTP door shows of actors. Invariant: reads send nothing; one unreadable actor fails no list. */
+import { describe, expect, test } from "vitest";
+import { BusyError, DeadlineError } from "../../runtime/errors.ts";
+import { openDoor } from "../support/gateway.ts";
+
+const STEP = { id: "shot", skill: "capture_screenshot", status: "succeeded", evidence: [{ kind: "screenshot", at: 5 }] };
+const task = (agent: string, more: object = {}) => ({
+  spec: { agent, agentVersion: "1.0.0", trigger: "alert.freeze", priority: "high", device: { host: "h1", device: "d1" }, event: { id: "e1" } },
+  steps: [STEP],
+  evidence: STEP.evidence,
+  lock: { resource: "h1:d1", token: 4 },
+  reason: null,
+  startedAtMs: 1_000,
+  endedAtMs: null,
+  ...more,
+});
+
+describe("/health", () => {
+  test("is ready when NATS is connected and a node answers", async () => {
+    const { send } = await openDoor();
+    expect((await send({ url: "/health/live" })).json()).toEqual({ status: "live" });
+    expect((await send({ url: "/health/ready" })).json()).toEqual({ status: "ready", nodes: 1 });
+  });
+
+  test("is live but not ready without NATS, without nodes, and while nodes cannot be read", async () => {
+    const { send, far } = await openDoor();
+    const notReady = async () => {
+      const answer = await send({ url: "/health/ready" });
+      expect(answer.headers["retry-after"]).toBe("1");
+      expect((await send({ url: "/health/live" })).statusCode).toBe(200);
+      return [answer.statusCode, answer.json<{ code: string }>().code];
+    };
+    far.nodes = [];
+    expect(await notReady()).toEqual([503, "NOT_READY"]);
+    far.faults.set("nodes", () => new BusyError("busy"));
+    expect(await notReady()).toEqual([503, "NOT_READY"]);
+    far.faults.clear();
+    far.status = "disconnected";
+    expect(await notReady()).toEqual([503, "NOT_READY"]);
+  });
+});
+
+describe("/api/actors", () => {
+  test("shows state, context, revision and node, whatever the context holds", async () => {
+    const { send, far } = await openDoor();
+    const context = { at: new Date(0), bytes: new Uint8Array([1, 2]), buffer: Buffer.from([3]), big: 2n ** 70n, nan: Number.NaN };
+    far.add("device", "h1:d1", { online: "idle" }, context);
+    expect((await send({ url: "/api/actors/device/h1:d1" })).json()).toEqual({
+      kind: "device",
+      id: "h1:d1",
+      status: "active",
+      state: { online: "idle" },
+      context: { at: "1970-01-01T00:00:00.000Z", bytes: "AQI=", buffer: "Aw==", big: "1180591620717411303424", nan: null },
+      revision: 3,
+      version: 1,
+      node: "n1",
+      updatedAtMs: 1_700_000_000_000,
+    });
+  });
+
+  test("pages a kind in order of ids", async () => {
+    const { send, far } = await openDoor();
+    for (const id of ["c", "a", "b"]) far.add("device", id, "x", {});
+    const first = (await send({ url: "/api/actors/device?limit=2" })).json();
+    expect(first).toMatchObject({ items: [{ id: "a" }, { id: "b" }], next: "b", truncated: false });
+    expect((await send({ url: "/api/actors/device?limit=2&cursor=b" })).json()).toMatchObject({ items: [{ id: "c" }], next: null });
+  });
+
+  test("tells an empty kind from an unknown one, and from no node to ask", async () => {
+    const { send, far } = await openDoor();
+    expect((await send({ url: "/api/actors/device" })).json()).toMatchObject({ items: [] });
+    const unknown = await send({ url: "/api/actors/nonsense" });
+    expect([unknown.statusCode, unknown.json<{ code: string }>().code]).toEqual([404, "UNKNOWN_KIND"]);
+    far.nodes = [];
+    expect((await send({ url: "/api/actors/device" })).statusCode).toBe(503);
+  });
+
+  test("pages a history after a revision, and says 404 for an actor that never was", async () => {
+    const { send, far } = await openDoor();
+    far.histories.set("device/a", [1, 2, 3].map((revision) => ({ revision, seq: revision, timeMs: 1, sender: "c", event: { type: "t" } })));
+    const answer = (await send({ url: "/api/actors/device/a/history?after=1&limit=1" })).json();
+    expect(answer).toMatchObject({ items: [{ revision: 2 }], next: 2 });
+    expect((await send({ url: "/api/actors/device/b/history" })).statusCode).toBe(404);
+    far.add("device", "b", "x", {});
+    expect((await send({ url: "/api/actors/device/b/history" })).json()).toMatchObject({ items: [], next: null });
+  });
+});
+
+describe("/api/tasks", () => {
+  test("shows one with steps, evidence, lock and reason", async () => {
+    const { send, far } = await openDoor();
+    far.add("task", "t1", "running", task("qa"));
+    expect((await send({ url: "/api/tasks/t1" })).json()).toMatchObject({
+      id: "t1",
+      state: "running",
+      agent: "qa",
+      device: { host: "h1", device: "d1" },
+      lock: { resource: "h1:d1", token: 4 },
+      startedAtMs: 1_000,
+      reason: null,
+      steps: [STEP],
+      evidence: STEP.evidence,
+      event: { id: "e1" },
+    });
+  });
+
+  test("filters by state and agent, and goes on where a page ended", async () => {
+    const { send, far } = await openDoor();
+    for (let n = 10; n < 90; n++) far.add("task", `t${n}`, n % 2 === 0 ? "running" : "succeeded", task(n < 50 ? "qa" : "ci"));
+    const ids: string[] = [];
+    let cursor: string | null = "";
+    while (cursor !== null) {
+      const from: string = cursor === "" ? "" : `&cursor=${cursor}`;
+      const page = (await send({ url: `/api/tasks?state=running&agent=qa&limit=7${from}` })).json<{ items: { id: string }[]; next: string | null }>();
+      ids.push(...page.items.map(({ id }) => id));
+      cursor = page.next;
+    }
+    expect(ids).toEqual(Array.from({ length: 20 }, (_, n) => `t${10 + 2 * n}`));
+  });
+
+  test("marks what cannot be read and shows the rest", async () => {
+    const { send, far } = await openDoor();
+    far.add("task", "a", "running", task("qa")).add("task", "b", "running", null);
+    far.faults.set("query task/a", () => new DeadlineError("No answer"));
+    const { items } = (await send({ url: "/api/tasks" })).json<{ items: unknown[] }>();
+    expect(items[0]).toEqual({ id: "a", unreadable: true, error: { code: "DEADLINE", message: "No answer" } });
+    expect(items[1]).toMatchObject({ id: "b", state: "running", agent: null, lock: null });
+  });
+});
+
+describe("/api/resources", () => {
+  test("shows the holder's token, and none while it is free", async () => {
+    const { send, far } = await openDoor();
+    const history = [{ token: 4, holder: "task/t1", grantedAtMs: 1, endedAtMs: null, reason: null }];
+    far.add("resource", "h1:d1", "held", { holder: "task/t1", token: 4, expiresAtMs: 9, queue: [{ holder: "task/t2" }], history });
+    far.add("resource", "h1:d2", "free", { holder: null, token: 7, expiresAtMs: null, queue: [], history });
+    const { items } = (await send({ url: "/api/resources" })).json<{ items: unknown[] }>();
+    expect(items[0]).toMatchObject({ state: "held", holder: "task/t1", token: 4, expiresAtMs: 9, queue: [{ holder: "task/t2" }], history });
+    expect(items[1]).toMatchObject({ state: "free", holder: null, token: null, expiresAtMs: null });
+    expect((await send({ url: "/api/resources/h1:d1" })).json()).toMatchObject({ holder: "task/t1", history });
+  });
+});
+
+const DEFINITION = `metadata: { id: watcher, name: Watcher, version: 1.0.0 }
+goal: { type: continuous, description: Watches }
+triggers: { events: [{ type: alert.freeze }], event_pools: [shared.alerts] }
+`;
+
+describe("/api/agents", () => {
+  const register = (payload: string, type = "application/yaml") => ({
+    method: "POST" as const,
+    url: "/api/agents/register",
+    headers: { "content-type": type },
+    payload,
+  });
+
+  test("registers once with 201, then 200, and shows the live state", async () => {
+    const { send, far } = await openDoor();
+    expect((await send(register(DEFINITION))).json()).toEqual({ id: "watcher", version: "1.0.0", created: true });
+    expect((await send(register(DEFINITION, "text/yaml; charset=utf-8"))).statusCode).toBe(200);
+    expect((await send({ url: "/api/agents/watcher" })).json()).toMatchObject({ id: "watcher", versions: ["1.0.0"], live: null });
+    far.add("agent", "watcher", { deployed: "idle" }, { running: [] });
+    const { items } = (await send({ url: "/api/agents" })).json<{ items: unknown[] }>();
+    expect(items).toMatchObject([{ id: "watcher", live: { state: { deployed: "idle" }, context: { running: [] } }, error: null }]);
+    far.faults.set("query agent/watcher", () => new BusyError("Busy"));
+    expect((await send({ url: "/api/agents/watcher" })).json()).toMatchObject({ live: null, error: { code: "BUSY" } });
+    expect((await send({ url: "/api/agents/other" })).json()).toMatchObject({ status: 404, code: "AGENT_NOT_FOUND" });
+  });
+
+  test("names every fault with line and column, in YAML and in JSON", async () => {
+    const { send, far } = await openDoor();
+    const yaml = (await send(register(DEFINITION.replace("1.0.0", "one").replace("continuous", "sometimes")))).json<{
+      status: number;
+      errors: { line: number; column: number }[];
+    }>();
+    expect(yaml.status).toBe(422);
+    expect(yaml.errors.map(({ line }) => line)).toEqual([1, 2]);
+    const json = (await send(register('{\n "metadata": {\n  "id": "a b"}}', "application/json"))).json<{ errors: { line: number }[] }>();
+    expect(json.errors.some(({ line }) => line === 3)).toBe(true);
+    expect(far.registered).toEqual([]);
+  });
+
+  test.each([["[".repeat(200_000)], ["{a: ".repeat(10_000)], ["a: &a [*a,*a]"], ["\u0000"], ["- ".repeat(60_000)]])(
+    "refuses a hostile definition (%#)",
+    async (text) => {
+      const { send, far } = await openDoor();
+      expect((await send(register(text))).statusCode).toBe(422);
+      expect((await send(register(text, "application/json"))).statusCode).toBe(422);
+      expect(far.registered).toEqual([]);
+    },
+  );
+});
