@@ -104,7 +104,7 @@ export interface StorableEvent {
 
 /**
  * CloudEvents' binary mode: attributes in `ce-*` headers, the data as body. Undefined if no such header is there.
- * @throws {GatewayError} BAD_HEADER: a value is not percent-encoded UTF-8.
+ * @throws {GatewayError} BAD_HEADER: a value is not percent-encoded UTF-8, or the version is missing.
  */
 export function fromHeaders(headers: Readonly<Record<string, string | string[] | undefined>>, data: unknown) {
   const event: Record<string, unknown> = { data };
@@ -123,7 +123,12 @@ export function fromHeaders(headers: Readonly<Record<string, string | string[] |
       );
     }
   }
-  return found ? event : undefined;
+  if (!found) return undefined;
+  // Without it the rest would pass for a bare event.
+  if (event["specversion"] === undefined) {
+    throw new GatewayError("BAD_HEADER", 'The header "ce-specversion" is missing: send "1.0"');
+  }
+  return event;
 }
 
 /**

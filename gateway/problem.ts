@@ -3,7 +3,7 @@
  * error of ours becomes a 500 that says nothing of the inside.
  */
 import { DeadlineError, TroupeError } from "../runtime/errors.ts";
-import { DefinitionInvalidError } from "../agents/errors.ts";
+import { DefinitionInvalidError } from "../agents/index.ts";
 import { GatewayError, PartialBatchError, type ProblemExtras } from "./errors.ts";
 
 export const PROBLEM_TYPE = "application/problem+json";

@@ -2,7 +2,14 @@
  * The HTTP door. Invariant: it translates requests into messages and queries and holds no state; every refusal, also
  * fastify's and the HTTP parser's own, is a problem document.
  */
-import { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify, LogController } from "fastify";
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from "fastify";
 import type { Socket } from "node:net";
 import { BODY_LIMIT, takeBodies } from "./bodies.ts";
 import type { GatewayDeps } from "./deps.ts";

@@ -11,7 +11,14 @@ const QUOTE_MAX = 80;
 const RFC3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$/;
 
 function validator(options: Options): Ajv {
-  const ajv = new Ajv({ allErrors: true, verbose: true, strictTypes: false, removeAdditional: false, allowMatchingProperties: true, ...options });
+  const ajv = new Ajv({
+    allErrors: true,
+    verbose: true,
+    strictTypes: false,
+    removeAdditional: false,
+    allowMatchingProperties: true,
+    ...options,
+  });
   ajv.addFormat("date-time", (text: string) => RFC3339.test(text) && !Number.isNaN(new Date(text).getTime()));
   return ajv;
 }

@@ -14,7 +14,7 @@ import { assertDeterministic } from "./determinism.ts";
 import { ACCEPTED, decodeInput, encodeError, type Input, Tag } from "./envelope.ts";
 import { BusyError, NoResponderError, PayloadError, TroupeError, UnknownKindError } from "./errors.ts";
 import type { Journal } from "./journal.ts";
-import { HISTORY_CHUNK_BYTES, MAX_ACTIVATIONS } from "./limits.ts";
+import { HISTORY_CHUNK_BYTES, MAX_ACTIVATIONS, MAX_UNCOVERED_BYTES } from "./limits.ts";
 import type { Letter } from "./mailbox.ts";
 import { Performer } from "./performer.ts";
 import type { Broker } from "./port.ts";
@@ -228,6 +228,7 @@ export class Engine {
     try {
       assertTakes(activation.kind, activation.address, activation.state, input);
       activation.state.senders.admit(input.sender, input.low, this.options.clock.now());
+      if (activation.uncoveredBytes > MAX_UNCOVERED_BYTES) throw new BusyError(`Snapshots of "${activation.key}" lag by ${MAX_UNCOVERED_BYTES} bytes: try again later`);
       return undefined;
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;

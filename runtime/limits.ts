@@ -63,6 +63,8 @@ export const MAX_SNAPSHOTS_IN_FLIGHT = 256;
 export const CHECKPOINT_EVERY_MS = 2_000;
 /** Bytes of inputs an actor collects for its history before it is snapshotted early. */
 export const HISTORY_CHUNK_BYTES = 128 * 1_024;
+/** Bytes of inputs of one actor that no snapshot covers. At it, because snapshots fail or lag: busy. */
+export const MAX_UNCOVERED_BYTES = 16 * HISTORY_CHUNK_BYTES;
 /** Days that inputs stay in the history unless the kind says otherwise. */
 export const DEFAULT_HISTORY_DAYS = 30;
 /** Idle time after which an actor leaves memory unless its kind says otherwise, in ms. */

@@ -19,6 +19,19 @@ const REATTACH_MAX_MS = 1_000;
 /** A server that starts may lose a request: then it is repeated sooner than a first one would be, in ms. */
 const REATTACH_TIMEOUT_MS = 2_000;
 
+/**
+ * Runs a handler inside the client library's read loop, which a throw would end silently: a defect must end the process.
+ */
+export function orCrash(handle: () => void): void {
+  try {
+    handle();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
 /** What readers share with the broker's connection. */
 export interface Wire {
   readonly connection: NatsConnection;
@@ -96,7 +109,7 @@ export class ServerInbox {
     const callback = (error: Error | null, message: Msg) => {
       if (own !== this.#subscription || this.#isClosed) return;
       if (error !== null) this.reopen(REATTACH_MAX_MS);
-      else this.#receive(message);
+      else orCrash(() => this.#receive(message));
     };
     try {
       own = this.#wire.connection.subscribe(address, { callback });

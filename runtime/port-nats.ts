@@ -23,7 +23,7 @@ import type {
 import { APPEND, appendHeaders, JetStreamApi, readAck, toHeaders } from "./port-nats-api.ts";
 import { NatsFollower } from "./port-nats-follow.ts";
 import { NatsGroupShare } from "./port-nats-group.ts";
-import type { Wire } from "./port-nats-inbox.ts";
+import { orCrash, type Wire } from "./port-nats-inbox.ts";
 import { StreamReads } from "./port-nats-reads.ts";
 
 export interface BrokerOptions {
@@ -136,7 +136,7 @@ class NatsBroker implements Broker {
     try {
       return this.connection.subscribe(subject, {
         callback: (error, message) => {
-          if (error === null) onMessage(new NatsInbound(message));
+          if (error === null) orCrash(() => onMessage(new NatsInbound(message)));
         },
       });
     } catch (cause) {

@@ -80,8 +80,16 @@ export class Queries {
     const view = encodeValue(activation.view(node));
     activation.whenCommitted(() => {
       if (!mayAct()) return; // may be stale: the caller asks again
-      if (query.save === true) void this.#engine.saver.cover(activation).then(() => respond(view));
-      else respond(view);
+      if (query.save !== true) respond(view);
+      else {
+        this.#engine.saver.cover(activation).then(
+          () => respond(view),
+          (error: unknown) => {
+            if (!(error instanceof TroupeError)) throw error;
+            respond(encodeError(error));
+          },
+        );
+      }
     });
   }
 }

@@ -28,6 +28,9 @@ export interface Checkpoint {
   readonly busy: string[];
 }
 
+/** Pause between looks at an actor that others are storing, in ms. */
+const COVER_POLL_MS = 2;
+
 export class Saver {
   readonly #options: SaverOptions;
   /** In the order in which they became dirty. */
@@ -73,26 +76,34 @@ export class Saver {
     }
   }
 
-  /** Stores every dirty actor that `picks`, now. Resolves when none is left; all of them must be committed and quiet. */
+  /**
+   * Stores every dirty actor that `picks`, now. Resolves when none is left; all of them must be committed and quiet.
+   * @throws {TroupeError} A state that cannot be stored: it stays in the journal for the next owner.
+   */
   async saveAll(picks: (activation: Activation) => boolean): Promise<void> {
     for (;;) {
       const picked = [...this.#dirty].filter(picks);
       if (picked.length === 0) return;
       const idle = picked.filter((activation) => !activation.saving).slice(0, MAX_SNAPSHOTS_IN_FLIGHT);
-      const stored = await Promise.all(idle.map((activation) => this.#store(capture(activation))));
-      if (idle.length === 0 || stored.includes(false)) await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 10));
+      const failures = (await Promise.all(idle.map((activation) => this.#store(capture(activation))))).filter((error) => error !== undefined);
+      const final = failures.find((error) => !error.retryable);
+      if (final !== undefined) throw final;
+      if (idle.length === 0 || failures.length > 0) await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 10));
     }
   }
 
-  /** Resolves when a stored snapshot covers what the actor has taken so far, or when it left. */
+  /**
+   * Resolves when a stored snapshot covers what the actor has taken so far, or when it left.
+   * @throws {TroupeError} The state cannot be stored.
+   */
   async cover(activation: Activation): Promise<void> {
     const last = activation.uncovered.at(-1);
     while (last !== undefined && activation.phase === "live" && activation.uncovered.includes(last)) {
-      if (activation.isCommitted && !activation.saving) await this.#store(capture(activation));
-      else {
-        this.#makeDue(activation);
-        await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 1));
-      }
+      const failure = activation.isCommitted && !activation.saving ? await this.#store(capture(activation)) : undefined;
+      if (failure?.retryable === false) throw failure;
+      if (!activation.uncovered.includes(last)) return;
+      this.#makeDue(activation);
+      await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, COVER_POLL_MS));
     }
   }
 
@@ -145,7 +156,8 @@ export class Saver {
     this.#due.push(activation);
   }
 
-  async #store(taken: Capture): Promise<boolean> {
+  /** The failure, if it was one. The actor then stays dirty and is tried again; only a later owner ends this one. */
+  async #store(taken: Capture): Promise<TroupeError | undefined> {
     const { activation } = taken;
     this.#inFlight++;
     try {
@@ -154,13 +166,12 @@ export class Saver {
       activation.dirtySinceMs = 0;
       const stale = taken.outboxSize > 0 && activation.state.outbox.size < taken.outboxSize;
       if (activation.uncovered.length > 0 || stale) this.#soil(activation);
-      return true;
+      return undefined;
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
-      // Unknown outcome or a full stream: it stays dirty and is tried again; only a later owner ends this one.
       this.#options.log.warn({ err: error, actor: activation.key }, "Snapshot not stored");
       if (error.code === "SEALED") this.#options.onFailed(error);
-      return false;
+      return error;
     } finally {
       activation.saving = false;
       this.#inFlight--;

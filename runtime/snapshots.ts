@@ -7,6 +7,7 @@ import { type ActorState, decodeState, encodeCore, encodeOutbox } from "./actor-
 import type { Activation, UncoveredInput } from "./activation.ts";
 import { decode, encode } from "./codec.ts";
 import { CorruptRecordError, RevisionConflictError, SealedError } from "./errors.ts";
+import { HISTORY_CHUNK_BYTES } from "./limits.ts";
 import type { Broker } from "./port.ts";
 import type { RunnableKind } from "./runnable.ts";
 
@@ -77,11 +78,7 @@ export async function storeCapture(store: SnapshotStore, taken: Capture): Promis
   const { activation, items } = taken;
   const covers = items.at(-1)?.round.seq ?? activation.coveredSeq;
   const { kind, address, shard } = activation;
-  if (kind.historyDays > 0 && items.length > 0) {
-    const first = taken.revision - items.length + 1;
-    const rows = items.map((item) => [item.round.seq, item.timeMs, item.body, item.poison]);
-    await store.broker.append(store.names.history(address.kind, address.id), encode([FORMAT, kind.version, first, rows]), { ttlS: kind.historyDays * 86_400 });
-  }
+  if (kind.historyDays > 0) await storeHistory(store, taken);
   const subject = store.names.snapshot(shard, address.kind, address.id);
   const bytes = encode([FORMAT, covers, taken.core, taken.outbox]);
   activation.snapshotSeq = await replace(store, subject, bytes, activation.snapshotSeq, covers);
@@ -89,6 +86,23 @@ export async function storeCapture(store: SnapshotStore, taken: Capture): Promis
   activation.savedOutbox = taken.outboxSize;
   activation.uncovered.splice(0, items.length);
   activation.uncoveredBytes = activation.uncovered.reduce((sum, item) => sum + item.body.length, 0);
+}
+
+/** Several messages when the inputs would not fit one. */
+async function storeHistory(store: SnapshotStore, { activation, items, revision }: Capture): Promise<void> {
+  const { kind, address } = activation;
+  const subject = store.names.history(address.kind, address.id);
+  let next = revision - items.length + 1;
+  for (let start = 0; start < items.length; ) {
+    const rows: [number, number, Uint8Array, string | null][] = [];
+    for (let bytes = 0; start < items.length && bytes < HISTORY_CHUNK_BYTES; start++) {
+      const item = items[start] as UncoveredInput;
+      rows.push([item.round.seq, item.timeMs, item.body, item.poison]);
+      bytes += item.body.length;
+    }
+    await store.broker.append(subject, encode([FORMAT, kind.version, next, rows]), { ttlS: kind.historyDays * 86_400 });
+    next += rows.length;
+  }
 }
 
 async function replace(store: SnapshotStore, subject: string, bytes: Uint8Array, expected: number, covers: number): Promise<number> {

@@ -32,11 +32,24 @@ export class FarSide {
   readonly registered: string[] = [];
   nodes: NodeInfo[] = [nodeInfo("n1")];
   status: BrokerStatus = "connected";
+  /** Queries are answered after it. */
+  held: Promise<void> = Promise.resolve();
   /** Thrown instead of an answer, by call. */
   readonly faults = new Map<string, () => Error>();
 
   add(kind: string, id: string, value: unknown, context: unknown, more: Partial<ActorView> = {}): this {
-    const view: ActorView = { kind, id, status: "active", value, context, revision: 3, version: 1, node: "n1", updatedAtMs: 1_700_000_000_000, ...more };
+    const view: ActorView = {
+      kind,
+      id,
+      status: "active",
+      value,
+      context,
+      revision: 3,
+      version: 1,
+      node: "n1",
+      updatedAtMs: 1_700_000_000_000,
+      ...more,
+    };
     this.actors.set(keyOf(kind, id), view);
     return this;
   }
@@ -48,16 +61,20 @@ export class FarSide {
   }
 
   readonly #broker = (): Pick<Broker, "status" | "append"> => {
-    const far = this;
+    const status = () => this.status;
     return {
       get status() {
-        return far.status;
+        return status();
       },
       append: async (subject: string, data: Uint8Array, options?: AppendOptions) => {
-        far.#call(`append ${subject}`);
-        const before = far.appended.findIndex(({ messageId }) => messageId === options?.messageId);
+        this.#call(`append ${subject}`);
+        const before = this.appended.findIndex(({ messageId }) => messageId === options?.messageId);
         if (before >= 0) return before + 1;
-        return far.appended.push({ subject, body: JSON.parse(Buffer.from(data).toString()), messageId: options?.messageId });
+        return this.appended.push({
+          subject,
+          body: JSON.parse(Buffer.from(data).toString()),
+          messageId: options?.messageId,
+        });
       },
     };
   };
@@ -67,15 +84,19 @@ export class FarSide {
       names: makeNames(),
       // The gateway uses no more of the broker than this.
       broker: this.#broker() as Broker,
-      query: async (kind, id) => {
-        this.#call(`query ${String(kind)}/${id}`);
-        const view = this.actors.get(keyOf(String(kind), id));
-        if (view === undefined) throw new ActorNotFoundError(`Nothing is known of "${String(kind)}/${id}"`);
+      query: async (kindOf, id) => {
+        const kind = typeof kindOf === "string" ? kindOf : kindOf.kind;
+        this.#call(`query ${kind}/${id}`);
+        await this.held;
+        const view = this.actors.get(keyOf(kind, id));
+        if (view === undefined) throw new ActorNotFoundError(`Nothing is known of "${kind}/${id}"`);
         return view;
       },
       list: async (kind) => {
         this.#call(`list ${kind}`);
-        return [...this.actors.values()].filter((view) => view.kind === kind).map(({ id }) => ({ kind, id, node: "n1" }));
+        return [...this.actors.values()]
+          .filter((view) => view.kind === kind)
+          .map(({ id }) => ({ kind, id, node: "n1" }));
       },
       nodes: async () => {
         this.#call("nodes");
@@ -97,8 +118,8 @@ export class FarSide {
       return { ...summary(id), versions: ["1.0.0"], definition: { metadata: { id } } };
     },
     register: async (text): Promise<Registered> => {
-      this.#call("register");
       const { id, version } = parseDefinition(text).metadata;
+      this.#call("register");
       const created = !this.registered.includes(id);
       if (created) this.registered.push(id);
       return { id, version, created };
@@ -138,10 +159,12 @@ export interface Door {
   readonly app: FastifyInstance;
   readonly far: FarSide;
   /** Sends a request and checks the form of its answer. */
-  send(request: InjectOptions): Promise<LightMyRequestResponse>;
+  readonly send: (request: InjectOptions) => Promise<LightMyRequestResponse>;
 }
 
-export async function openDoor(options: { readonly host?: string; readonly hostNames?: readonly string[] } = {}): Promise<Door> {
+export async function openDoor(
+  options: { readonly host?: string; readonly hostNames?: readonly string[] } = {},
+): Promise<Door> {
   const far = new FarSide();
   const app = await buildServer({
     client: far.client(),
@@ -169,7 +192,9 @@ interface OpenApi {
   readonly components: { readonly schemas: Readonly<Record<string, object>> };
 }
 interface Operation {
-  readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, { readonly schema: object }>> }>>;
+  readonly responses: Readonly<
+    Record<string, { readonly content?: Readonly<Record<string, { readonly schema: object }>> }>
+  >;
 }
 
 /** Every answer has the content type and the form that the document shows. */
@@ -184,11 +209,14 @@ function answerCheck(app: FastifyInstance) {
   return (request: InjectOptions, answer: LightMyRequestResponse): void => {
     const type = String(answer.headers["content-type"] ?? "").split(";", 1)[0] ?? "";
     if (answer.statusCode >= 400) expect(type).toBe("application/problem+json");
-    const path = String(request.url).split("?", 1)[0] ?? "";
-    const operation = forms.find(({ matches }) => matches.test(path))?.operations[(request.method ?? "GET").toLowerCase()];
+    const path = (typeof request.url === "string" ? request.url : "").split("?", 1)[0] ?? "";
+    const operation = forms.find(({ matches }) => matches.test(path))?.operations[
+      (request.method ?? "GET").toLowerCase()
+    ];
     if (operation === undefined || request.method === "HEAD") return;
     const schema = operation.responses[answer.statusCode]?.content?.[type]?.schema;
-    if (schema === undefined) throw new Error(`${request.method ?? "GET"} ${path}: ${answer.statusCode} ${type} is not in the document`);
+    if (schema === undefined)
+      throw new Error(`${request.method ?? "GET"} ${path}: ${answer.statusCode} ${type} is not in the document`);
     const validate = ajv.compile({ ...schema, components: document.components });
     if (!validate(answer.json())) throw new Error(`${path}: ${ajv.errorsText(validate.errors)} in ${answer.body}`);
   };

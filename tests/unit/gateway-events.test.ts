@@ -18,7 +18,9 @@ const batched = { "content-type": "application/cloudevents-batch+json" };
 describe("POST /api/events", () => {
   test("stores a bare event as a CloudEvent with an id of its own", async () => {
     const { send, far } = await openDoor();
-    const answer = await send(post({ type: "alert.blackscreen", data: { host_name: "h1", device_id: "d1" }, priority: "high" }));
+    const answer = await send(
+      post({ type: "alert.blackscreen", data: { host_name: "h1", device_id: "d1" }, priority: "high" }),
+    );
     expect(answer.statusCode).toBe(202);
     const { id, seq } = answer.json<{ id: string; seq: number }>();
     expect(seq).toBe(1);
@@ -27,19 +29,34 @@ describe("POST /api/events", () => {
       {
         subject: "troupe.in.http.alert.blackscreen",
         messageId: `http/${id}`,
-        body: { specversion: "1.0", id, source: "http", type: "alert.blackscreen", priority: "high", data: { host_name: "h1", device_id: "d1" } },
+        body: {
+          specversion: "1.0",
+          id,
+          source: "http",
+          type: "alert.blackscreen",
+          priority: "high",
+          data: { host_name: "h1", device_id: "d1" },
+        },
       },
     ]);
   });
 
   test("takes the id of an alert record that carries its own", async () => {
     const { send } = await openDoor();
-    expect((await send(post({ type: "alert.freeze", data: { id: "d9554265" } }))).json()).toEqual({ id: "d9554265", seq: 1 });
+    expect((await send(post({ type: "alert.freeze", data: { id: "d9554265" } }))).json()).toEqual({
+      id: "d9554265",
+      seq: 1,
+    });
   });
 
   test("takes structured CloudEvents with extensions as they are, the time in UTC", async () => {
     const { send, far } = await openDoor();
-    const event = { ...CLOUD, time: "2026-11-21T13:00:00+01:00", traceparent: "00-ab", datacontenttype: "application/json" };
+    const event = {
+      ...CLOUD,
+      time: "2026-11-21T13:00:00+01:00",
+      traceparent: "00-ab",
+      datacontenttype: "application/json",
+    };
     expect((await send(post(event, structured))).json()).toEqual({ id: "e1", seq: 1 });
     expect(far.appended[0]).toEqual({
       subject: "troupe.in.ci_jenkins.ci.failed",
@@ -50,15 +67,31 @@ describe("POST /api/events", () => {
 
   test("takes binary mode from its headers", async () => {
     const { send, far } = await openDoor();
-    const headers = { "ce-specversion": "1.0", "ce-id": "a%20b", "ce-source": "s", "ce-type": "x.y", "ce-priority": "low" };
+    const headers = {
+      "ce-specversion": "1.0",
+      "ce-id": "a%20b",
+      "ce-source": "s",
+      "ce-type": "x.y",
+      "ce-priority": "low",
+    };
     expect((await send(post([1, 2], headers))).statusCode).toBe(202);
-    expect(far.appended[0]?.body).toEqual({ specversion: "1.0", id: "a b", source: "s", type: "x.y", priority: "low", data: [1, 2] });
+    expect(far.appended[0]?.body).toEqual({
+      specversion: "1.0",
+      id: "a b",
+      source: "s",
+      type: "x.y",
+      priority: "low",
+      data: [1, 2],
+    });
   });
 
   test.each([
     ["no specversion", { "ce-id": "1", "ce-source": "s", "ce-type": "t" }],
     ["no type", { "ce-specversion": "1.0", "ce-id": "1", "ce-source": "s" }],
-    ["a value that is not percent-encoded", { "ce-specversion": "1.0", "ce-id": "%", "ce-source": "s", "ce-type": "t" }],
+    [
+      "a value that is not percent-encoded",
+      { "ce-specversion": "1.0", "ce-id": "%", "ce-source": "s", "ce-type": "t" },
+    ],
   ])("refuses binary mode with %s", async (_what, headers) => {
     const { send, far } = await openDoor();
     expect((await send(post({ type: "t", data: 1 }, headers))).statusCode).toBe(400);
@@ -67,10 +100,22 @@ describe("POST /api/events", () => {
 
   test("stores a batch in its order, and answers each", async () => {
     const { send, far } = await openDoor();
-    const batch = [{ ...CLOUD, id: "1" }, { ...CLOUD, id: "2" }];
-    expect((await send(post(batch, batched))).json()).toEqual({ items: [{ id: "1", seq: 1 }, { id: "2", seq: 2 }] });
+    const batch = [
+      { ...CLOUD, id: "1" },
+      { ...CLOUD, id: "2" },
+    ];
+    expect((await send(post(batch, batched))).json()).toEqual({
+      items: [
+        { id: "1", seq: 1 },
+        { id: "2", seq: 2 },
+      ],
+    });
     expect((await send(post([...batch, { type: "t", data: null, id: "3" }]))).json()).toEqual({
-      items: [{ id: "1", seq: 1 }, { id: "2", seq: 2 }, { id: "3", seq: 3 }],
+      items: [
+        { id: "1", seq: 1 },
+        { id: "2", seq: 2 },
+        { id: "3", seq: 3 },
+      ],
     });
     expect(far.appended).toHaveLength(3);
   });
@@ -86,7 +131,12 @@ describe("POST /api/events", () => {
 
   test("refuses a whole batch for one bad event, and names the place", async () => {
     const { send, far } = await openDoor();
-    const answer = await send(post([{ type: "t", data: 1 }, { type: "a..b", data: 1, extra: 1 }]));
+    const answer = await send(
+      post([
+        { type: "t", data: 1 },
+        { type: "a..b", data: 1, extra: 1 },
+      ]),
+    );
     expect(answer.statusCode).toBe(400);
     const { errors } = answer.json<{ errors: { path: string; message: string }[] }>();
     expect(errors.map(({ path }) => path).sort()).toEqual(["/1", "/1/type"]);
@@ -168,7 +218,12 @@ describe("POST /api/events", () => {
   test("names what is stored of a batch that ends early", async () => {
     const { send, far } = await openDoor();
     far.faults.set("append troupe.in.http.b", () => new StreamFullError("The stream is full"));
-    const answer = await send(post([{ type: "a", data: 1, id: "1" }, { type: "b", data: 1, id: "2" }]));
+    const answer = await send(
+      post([
+        { type: "a", data: 1, id: "1" },
+        { type: "b", data: 1, id: "2" },
+      ]),
+    );
     expect(answer.statusCode).toBe(503);
     expect(answer.json()).toMatchObject({ code: "STREAM_FULL", stored: [{ id: "1", seq: 1 }] });
   });

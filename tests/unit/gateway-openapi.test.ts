@@ -23,7 +23,18 @@ const ROUTES = [
 interface Document {
   readonly openapi: string;
   readonly servers: readonly { readonly url: string }[];
-  readonly paths: Record<string, Record<string, { operationId: string; summary: string; requestBody?: { content: object }; responses: Record<string, { description: string; content: Record<string, { schema: object }> }> }>>;
+  readonly paths: Record<
+    string,
+    Record<
+      string,
+      {
+        operationId: string;
+        summary: string;
+        requestBody?: { content: object };
+        responses: Record<string, { description: string; content: Record<string, { schema: object }> }>;
+      }
+    >
+  >;
   readonly components: { readonly schemas: Record<string, object> };
 }
 
@@ -32,7 +43,9 @@ describe("/openapi.json", () => {
     const { send } = await openDoor();
     const document = (await send({ url: "/openapi.json" })).json<Document>();
     expect(document.openapi).toBe("3.1.0");
-    const found = Object.entries(document.paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`));
+    const found = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
     expect(found.sort()).toEqual([...ROUTES].sort());
   });
 
@@ -55,7 +68,8 @@ describe("/openapi.json", () => {
     const { send } = await openDoor();
     const { body, json } = await send({ url: "/openapi.json", headers: { host: "localhost:1" } });
     const document = json<Document>();
-    for (const [, name] of body.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)) expect(Object.keys(document.components.schemas)).toContain(name);
+    for (const [, name] of body.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g))
+      expect(Object.keys(document.components.schemas)).toContain(name);
     expect(document.servers).toEqual([{ url: "/" }]);
     expect(body).not.toContain("localhost:1");
   });

@@ -3,9 +3,21 @@ import { describe, expect, test } from "vitest";
 import { BusyError, DeadlineError } from "../../runtime/errors.ts";
 import { openDoor } from "../support/gateway.ts";
 
-const STEP = { id: "shot", skill: "capture_screenshot", status: "succeeded", evidence: [{ kind: "screenshot", at: 5 }] };
+const STEP = {
+  id: "shot",
+  skill: "capture_screenshot",
+  status: "succeeded",
+  evidence: [{ kind: "screenshot", at: 5 }],
+};
 const task = (agent: string, more: object = {}) => ({
-  spec: { agent, agentVersion: "1.0.0", trigger: "alert.freeze", priority: "high", device: { host: "h1", device: "d1" }, event: { id: "e1" } },
+  spec: {
+    agent,
+    agentVersion: "1.0.0",
+    trigger: "alert.freeze",
+    priority: "high",
+    device: { host: "h1", device: "d1" },
+    event: { id: "e1" },
+  },
   steps: [STEP],
   evidence: STEP.evidence,
   lock: { resource: "h1:d1", token: 4 },
@@ -43,14 +55,26 @@ describe("/health", () => {
 describe("/api/actors", () => {
   test("shows state, context, revision and node, whatever the context holds", async () => {
     const { send, far } = await openDoor();
-    const context = { at: new Date(0), bytes: new Uint8Array([1, 2]), buffer: Buffer.from([3]), big: 2n ** 70n, nan: Number.NaN };
+    const context = {
+      at: new Date(0),
+      bytes: new Uint8Array([1, 2]),
+      buffer: Buffer.from([3]),
+      big: 2n ** 70n,
+      nan: Number.NaN,
+    };
     far.add("device", "h1:d1", { online: "idle" }, context);
     expect((await send({ url: "/api/actors/device/h1:d1" })).json()).toEqual({
       kind: "device",
       id: "h1:d1",
       status: "active",
       state: { online: "idle" },
-      context: { at: "1970-01-01T00:00:00.000Z", bytes: "AQI=", buffer: "Aw==", big: "1180591620717411303424", nan: null },
+      context: {
+        at: "1970-01-01T00:00:00.000Z",
+        bytes: "AQI=",
+        buffer: "Aw==",
+        big: "1180591620717411303424",
+        nan: null,
+      },
       revision: 3,
       version: 1,
       node: "n1",
@@ -63,7 +87,10 @@ describe("/api/actors", () => {
     for (const id of ["c", "a", "b"]) far.add("device", id, "x", {});
     const first = (await send({ url: "/api/actors/device?limit=2" })).json();
     expect(first).toMatchObject({ items: [{ id: "a" }, { id: "b" }], next: "b", truncated: false });
-    expect((await send({ url: "/api/actors/device?limit=2&cursor=b" })).json()).toMatchObject({ items: [{ id: "c" }], next: null });
+    expect((await send({ url: "/api/actors/device?limit=2&cursor=b" })).json()).toMatchObject({
+      items: [{ id: "c" }],
+      next: null,
+    });
   });
 
   test("tells an empty kind from an unknown one, and from no node to ask", async () => {
@@ -77,7 +104,10 @@ describe("/api/actors", () => {
 
   test("pages a history after a revision, and says 404 for an actor that never was", async () => {
     const { send, far } = await openDoor();
-    far.histories.set("device/a", [1, 2, 3].map((revision) => ({ revision, seq: revision, timeMs: 1, sender: "c", event: { type: "t" } })));
+    far.histories.set(
+      "device/a",
+      [1, 2, 3].map((revision) => ({ revision, seq: revision, timeMs: 1, sender: "c", event: { type: "t" } })),
+    );
     const answer = (await send({ url: "/api/actors/device/a/history?after=1&limit=1" })).json();
     expect(answer).toMatchObject({ items: [{ revision: 2 }], next: 2 });
     expect((await send({ url: "/api/actors/device/b/history" })).statusCode).toBe(404);
@@ -106,12 +136,16 @@ describe("/api/tasks", () => {
 
   test("filters by state and agent, and goes on where a page ended", async () => {
     const { send, far } = await openDoor();
-    for (let n = 10; n < 90; n++) far.add("task", `t${n}`, n % 2 === 0 ? "running" : "succeeded", task(n < 50 ? "qa" : "ci"));
+    for (let n = 10; n < 90; n++)
+      far.add("task", `t${n}`, n % 2 === 0 ? "running" : "succeeded", task(n < 50 ? "qa" : "ci"));
     const ids: string[] = [];
     let cursor: string | null = "";
     while (cursor !== null) {
       const from: string = cursor === "" ? "" : `&cursor=${cursor}`;
-      const page = (await send({ url: `/api/tasks?state=running&agent=qa&limit=7${from}` })).json<{ items: { id: string }[]; next: string | null }>();
+      const page = (await send({ url: `/api/tasks?state=running&agent=qa&limit=7${from}` })).json<{
+        items: { id: string }[];
+        next: string | null;
+      }>();
       ids.push(...page.items.map(({ id }) => id));
       cursor = page.next;
     }
@@ -132,10 +166,23 @@ describe("/api/resources", () => {
   test("shows the holder's token, and none while it is free", async () => {
     const { send, far } = await openDoor();
     const history = [{ token: 4, holder: "task/t1", grantedAtMs: 1, endedAtMs: null, reason: null }];
-    far.add("resource", "h1:d1", "held", { holder: "task/t1", token: 4, expiresAtMs: 9, queue: [{ holder: "task/t2" }], history });
+    far.add("resource", "h1:d1", "held", {
+      holder: "task/t1",
+      token: 4,
+      expiresAtMs: 9,
+      queue: [{ holder: "task/t2" }],
+      history,
+    });
     far.add("resource", "h1:d2", "free", { holder: null, token: 7, expiresAtMs: null, queue: [], history });
     const { items } = (await send({ url: "/api/resources" })).json<{ items: unknown[] }>();
-    expect(items[0]).toMatchObject({ state: "held", holder: "task/t1", token: 4, expiresAtMs: 9, queue: [{ holder: "task/t2" }], history });
+    expect(items[0]).toMatchObject({
+      state: "held",
+      holder: "task/t1",
+      token: 4,
+      expiresAtMs: 9,
+      queue: [{ holder: "task/t2" }],
+      history,
+    });
     expect(items[1]).toMatchObject({ state: "free", holder: null, token: null, expiresAtMs: null });
     expect((await send({ url: "/api/resources/h1:d1" })).json()).toMatchObject({ holder: "task/t1", history });
   });
@@ -158,10 +205,16 @@ describe("/api/agents", () => {
     const { send, far } = await openDoor();
     expect((await send(register(DEFINITION))).json()).toEqual({ id: "watcher", version: "1.0.0", created: true });
     expect((await send(register(DEFINITION, "text/yaml; charset=utf-8"))).statusCode).toBe(200);
-    expect((await send({ url: "/api/agents/watcher" })).json()).toMatchObject({ id: "watcher", versions: ["1.0.0"], live: null });
+    expect((await send({ url: "/api/agents/watcher" })).json()).toMatchObject({
+      id: "watcher",
+      versions: ["1.0.0"],
+      live: null,
+    });
     far.add("agent", "watcher", { deployed: "idle" }, { running: [] });
     const { items } = (await send({ url: "/api/agents" })).json<{ items: unknown[] }>();
-    expect(items).toMatchObject([{ id: "watcher", live: { state: { deployed: "idle" }, context: { running: [] } }, error: null }]);
+    expect(items).toMatchObject([
+      { id: "watcher", live: { state: { deployed: "idle" }, context: { running: [] } }, error: null },
+    ]);
     far.faults.set("query agent/watcher", () => new BusyError("Busy"));
     expect((await send({ url: "/api/agents/watcher" })).json()).toMatchObject({ live: null, error: { code: "BUSY" } });
     expect((await send({ url: "/api/agents/other" })).json()).toMatchObject({ status: 404, code: "AGENT_NOT_FOUND" });
@@ -175,7 +228,9 @@ describe("/api/agents", () => {
     }>();
     expect(yaml.status).toBe(422);
     expect(yaml.errors.map(({ line }) => line)).toEqual([1, 2]);
-    const json = (await send(register('{\n "metadata": {\n  "id": "a b"}}', "application/json"))).json<{ errors: { line: number }[] }>();
+    const json = (await send(register('{\n "metadata": {\n  "id": "a b"}}', "application/json"))).json<{
+      errors: { line: number }[];
+    }>();
     expect(json.errors.some(({ line }) => line === 3)).toBe(true);
     expect(far.registered).toEqual([]);
   });
