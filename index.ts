@@ -1,13 +1,54 @@
 /** The face of the package: durable XState actors on NATS. Invariant: what is not exported here may change in any release. */
 export { type EmbeddedServer, startEmbeddedServer } from "./nats-config/embedded-server.ts";
 export { type Address, keyOf, shardOf } from "./runtime/address.ts";
-export type { ActorStatus, ActorView, CallOptions, Client, DeadLetter, HistoryEntry, ListedActor, Node, NodeInfo } from "./runtime/api.ts";
+export type {
+  ActorStatus,
+  ActorView,
+  CallOptions,
+  Client,
+  DeadLetter,
+  HistoryEntry,
+  ListedActor,
+  Node,
+  NodeInfo,
+} from "./runtime/api.ts";
 export { type PoolEvent, publish, ref, reply } from "./runtime/author.ts";
 export { connect, type ConnectOptions } from "./runtime/client.ts";
-export { type ActorKind, type ActorOptions, defineActor, type EventOf, type Supervision } from "./runtime/define-actor.ts";
+export {
+  type ActorKind,
+  type ActorOptions,
+  defineActor,
+  type EventOf,
+  type Supervision,
+} from "./runtime/define-actor.ts";
 export * from "./runtime/errors.ts";
 export { type HistoryInput, readHistory } from "./runtime/history.ts";
 export { type NodeOptions, startNode } from "./runtime/node.ts";
 export { PRIORITIES, type Priority } from "./runtime/priority.ts";
-export { compareReplay, type Divergence, type Replay, replayHistory, type ReplayStep, verifyReplay } from "./runtime/replay.ts";
+export {
+  compareReplay,
+  type Divergence,
+  type Replay,
+  replayHistory,
+  type ReplayStep,
+  verifyReplay,
+} from "./runtime/replay.ts";
 export { now, random, self, sender, uniqueId } from "./runtime/transition-scope.ts";
+export {
+  agentKind,
+  AgentRegistry,
+  type AgentDefinition,
+  AgentNotFoundError,
+  builtInSkills,
+  DefinitionInvalidError,
+  defineSkill,
+  parseDefinition,
+  type Problem,
+  type Registration,
+  type Skill,
+  SkillDefinitionError,
+  SkillRegistry,
+  type SkillRun,
+  VersionConflictError,
+} from "./agents/index.ts";
+export { startPumps, systemKinds } from "./actors/index.ts";

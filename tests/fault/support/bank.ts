@@ -37,6 +37,8 @@ export class Bank {
   readonly #ids: readonly string[];
   readonly #net = new Map<string, number>();
   readonly #errors: string[] = [];
+  readonly #acked: { readonly no: number; readonly from: string; readonly atMs: number }[] = [];
+  #next = 1;
   #transfers = 0;
   #unknown = 0;
   #stopping = false;
@@ -70,6 +72,7 @@ export class Bank {
       const expected = OPENING_BALANCE + (this.#net.get(id) ?? 0);
       return this.#unknown > 0 || balance === expected ? [] : [`${id}: holds ${balance}, should hold ${expected}`];
     });
+    if (breaches.length > 0) breaches.push(...(await this.#missing()));
     return {
       transfers: this.#transfers,
       unknown: this.#unknown,
@@ -84,15 +87,17 @@ export class Bank {
 
   async #lane(random: Random): Promise<void> {
     while (!this.#stopping) {
+      const no = this.#next++;
       const [from, to, amount] = [random.pick(this.#ids), random.pick(this.#ids), random.int(1, MAX_AMOUNT)];
       try {
         await this.#cluster.client.tell(
           account,
           from,
-          { type: "TRANSFER", to, amount },
+          { type: "TRANSFER", to, amount, no },
           { deadlineMs: CALL_DEADLINE_MS },
         );
         this.#transfers++;
+        this.#acked.push({ no, from, atMs: Date.now() });
         this.#net.set(from, (this.#net.get(from) ?? 0) - amount);
         this.#net.set(to, (this.#net.get(to) ?? 0) + amount);
       } catch (error) {
@@ -100,6 +105,18 @@ export class Bank {
         this.#errors.push(String(error));
       }
     }
+  }
+
+  /** Acknowledged transfers that their account's history does not have: where to look for the loss. */
+  async #missing(): Promise<string[]> {
+    const missing: string[] = [];
+    for (const id of this.#ids) {
+      const journaled = new Set((await this.#cluster.client.history(account.kind, id)).map(({ event }) => event["no"]));
+      for (const { no, from, atMs } of this.#acked) {
+        if (from === id && !journaled.has(no)) missing.push(`transfer ${no} from ${id}, acknowledged at ${atMs}, is not in the history`);
+      }
+    }
+    return missing;
   }
 
   async #books(): Promise<Map<string, Balance>> {

@@ -28,7 +28,7 @@ export const counter = defineActor({
 
 export type AccountEvent =
   | { readonly type: "OPEN" }
-  | { readonly type: "TRANSFER"; readonly to: string; readonly amount: number }
+  | { readonly type: "TRANSFER"; readonly to: string; readonly amount: number; readonly no: number }
   | { readonly type: "DEPOSIT"; readonly amount: number };
 
 interface Account {
