@@ -56,6 +56,8 @@ export interface ActorState {
   stopped: string | null;
   /** Bytes of timers' and invocations' payloads and of the outbox: part of the state's size. */
   extraBytes: number;
+  /** The context last measured and its size: unchanged ones are not measured again. */
+  measured: { readonly context: unknown; readonly bytes: number } | null;
 }
 
 type Core = [
@@ -84,6 +86,7 @@ export function newState(): ActorState {
     failures: [],
     stopped: null,
     extraBytes: 0,
+    measured: null,
   };
 }
 

@@ -141,28 +141,27 @@ function assertBounds(kind: RunnableKind, state: ActorState, snapshot: AnyMachin
   if (state.invocations.size + effects.start.length > MAX_INVOCATIONS) throw new StateError(`The actor would run more than ${MAX_INVOCATIONS} invocations: await some`);
 }
 
+/** Sizes of large parts of contexts, which keep their identity through `assign`. Small ones cost less to count than to remember. */
 const sizes = new WeakMap<object, number>();
+const REMEMBER_BYTES = 256;
 
-/** Only what changed since the last input is measured: unchanged objects keep their identity through `assign`. */
+/** Only what changed since the last input is measured. */
 function contextSize(state: ActorState, snapshot: AnyMachineSnapshot): number {
-  if (state.snapshot !== null && state.snapshot.context === snapshot.context && snapshot.output === undefined) return sizes.get(snapshot.context as object) ?? 0;
-  let size = snapshot.output === undefined ? 0 : sizeOf(snapshot.output, "The output");
   const context = snapshot.context as Record<string, unknown>;
-  for (const key in context) {
-    const value = context[key];
-    if (typeof value !== "object" || value === null) {
-      size += key.length + 5 + sizeOf(value, `The context's "${key}"`);
-      continue;
-    }
-    let part = sizes.get(value);
-    if (part === undefined) {
-      part = sizeOf(value, `The context's "${key}"`);
-      sizes.set(value, part);
-    }
-    size += key.length + 5 + part;
-  }
-  if (context !== null && typeof context === "object") sizes.set(context, size);
-  return size;
+  const output = snapshot.output === undefined ? 0 : sizeOf(snapshot.output, "The output");
+  if (state.measured?.context === context) return output + state.measured.bytes;
+  let bytes = 0;
+  for (const key in context) bytes += key.length + 5 + partSize(key, context[key]);
+  state.measured = { context, bytes };
+  return output + bytes;
+}
+
+function partSize(key: string, value: unknown): number {
+  const known = typeof value === "object" && value !== null ? sizes.get(value) : undefined;
+  if (known !== undefined) return known;
+  const bytes = sizeOf(value, `The context's "${key}"`);
+  if (bytes >= REMEMBER_BYTES && typeof value === "object" && value !== null) sizes.set(value, bytes);
+  return bytes;
 }
 
 function commitTo(state: ActorState, snapshot: AnyMachineSnapshot, effects: Effects, timeMs: number): void {

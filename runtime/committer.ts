@@ -84,7 +84,7 @@ export class Committer {
     this.rounds++;
     this.inputs += round.inputs.length;
     this.#hooks.onCommitted(round);
-    for (const fn of round.takeWaiting()) fn();
+    for (const fn of round.finish()) fn();
     this.#hooks.onRoom();
   }
 }

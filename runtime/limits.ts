@@ -57,8 +57,8 @@ export const DEFAULT_INVOCATION_DEADLINE_MS = 300_000;
 export const DEFAULT_SNAPSHOT_EVERY = 2_000;
 /** Age at which a dirty actor is snapshotted, in ms: bounds how far a recovery reads back. */
 export const SNAPSHOT_AFTER_MS = 5_000;
-/** Snapshots under way at most; further ones wait for the next sweep. */
-export const MAX_SNAPSHOTS_IN_FLIGHT = 256;
+/** Snapshots under way at most: they share the server with the journal. Further ones wait for room. */
+export const MAX_SNAPSHOTS_IN_FLIGHT = 32;
 /** Pause between checkpoints, in ms. */
 export const CHECKPOINT_EVERY_MS = 2_000;
 /** Bytes of inputs an actor collects for its history before it is snapshotted early. */

@@ -64,15 +64,23 @@ export class Outbox {
       if (this.#pairs.get(key) === pair) this.#pairs.delete(key);
       return;
     }
-    const done = (answer: Uint8Array | TroupeError) => this.#onAnswer(key, pair, message, answer);
     if (pair.to.startsWith(POOL_PREFIX)) {
-      this.#deps.publish(pair.to.slice(POOL_PREFIX.length), pair.activation, message).then(() => done(ACCEPTED), (error: unknown) => done(asTroupeError(error)));
+      void this.#publish(pair, message).then((answer) => this.#onAnswer(key, pair, message, answer));
       return;
     }
     const { kind, id } = addressOf(pair.to);
     const { seq, lane, event } = message;
     const body = encodeInput({ tag: Tag.Tell, sender: pair.activation.key, seq, low: seq, ttlMs: 0, lane, event });
-    this.#deps.deliver(kind, id, body, done);
+    this.#deps.deliver(kind, id, body, (answer) => this.#onAnswer(key, pair, message, answer));
+  }
+
+  async #publish(pair: Pair, message: Outgoing): Promise<Uint8Array | TroupeError> {
+    try {
+      await this.#deps.publish(pair.to.slice(POOL_PREFIX.length), pair.activation, message);
+      return ACCEPTED;
+    } catch (error) {
+      return asTroupeError(error);
+    }
   }
 
   #onAnswer(key: string, pair: Pair, message: Outgoing, answer: Uint8Array | TroupeError): void {

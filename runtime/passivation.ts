@@ -10,7 +10,7 @@ import { nextDueMs } from "./timers.ts";
 /** A timer nearer than this keeps its actor in memory, in ms: leaving and returning would cost more. */
 export const STAY_FOR_TIMER_MS = 10_000;
 /** Actors that leave in one sweep at most: bounds the pause of the event loop. */
-const LEAVE_AT_ONCE = 1_000;
+const LEAVE_AT_ONCE = 10_000;
 
 const EMPTY = new Uint8Array(1);
 

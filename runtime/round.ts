@@ -31,8 +31,8 @@ const INPUT_OVERHEAD = 32;
 
 export class Round {
   readonly no: number;
-  readonly inputs: JournalInput[] = [];
-  readonly releases: Release[] = [];
+  inputs: JournalInput[] = [];
+  releases: Release[] = [];
   /** Snapshots taken as the round closed, written once it is committed. */
   captures: Capture[] = [];
   /** Place in the journal; 0 until committed. */
@@ -69,9 +69,12 @@ export class Round {
     this.seq = seq;
   }
 
-  takeWaiting(): (() => void)[] {
+  /** Hands out what waits, and lets go of all it held: inputs that no snapshot covers still refer to the round's place. */
+  finish(): (() => void)[] {
     const waiting = this.#after;
     this.#after = [];
+    this.inputs = [];
+    this.releases = [];
     return waiting;
   }
 

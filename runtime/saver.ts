@@ -37,6 +37,8 @@ export class Saver {
   readonly #dirty = new Set<Activation>();
   #due: Activation[] = [];
   #inFlight = 0;
+  /** The last sweep left some for want of room. */
+  #isBehind = false;
 
   constructor(options: SaverOptions) {
     this.#options = options;
@@ -68,8 +70,13 @@ export class Saver {
   /** Stores what has been dirty for long. Called by the node's clock. */
   sweep(): void {
     const now = this.#options.clock.monotonic();
+    this.#isBehind = false;
     for (const activation of this.#dirty) {
-      if (now - activation.dirtySinceMs < SNAPSHOT_AFTER_MS || this.#inFlight >= MAX_SNAPSHOTS_IN_FLIGHT) break;
+      if (now - activation.dirtySinceMs < SNAPSHOT_AFTER_MS) break;
+      if (this.#inFlight >= MAX_SNAPSHOTS_IN_FLIGHT) {
+        this.#isBehind = true;
+        break;
+      }
       if (activation.saving || activation.snapshotDue) continue;
       if (activation.isCommitted) void this.#store(capture(activation));
       else this.#makeDue(activation);
@@ -175,6 +182,7 @@ export class Saver {
     } finally {
       activation.saving = false;
       this.#inFlight--;
+      if (this.#isBehind && this.#inFlight <= MAX_SNAPSHOTS_IN_FLIGHT / 2) this.sweep();
     }
   }
 }

@@ -6,7 +6,20 @@ import { SNAPSHOT_AFTER_MS } from "../../runtime/limits.ts";
 import { connectBroker } from "../../runtime/port-nats.ts";
 import { askEcho } from "./echo.ts";
 import { ADD, counter } from "./kinds.ts";
-import { closedLoop, each, type Figures, median, pause, print, ROUNDS, rounded, RUN_MS, sequence, until, WARM_MS } from "./load.ts";
+import {
+  closedLoop,
+  each,
+  type Figures,
+  median,
+  pause,
+  print,
+  ROUNDS,
+  rounded,
+  RUN_MS,
+  sequence,
+  until,
+  WARM_MS,
+} from "./load.ts";
 import { busyCores, type Processes, sampleCpu } from "./process.ts";
 import { type Sync, World } from "./world.ts";
 
@@ -45,15 +58,26 @@ async function compare({ bench, sync, concurrency, key, runMs, settles }: Compar
     const broker = await connectBroker({ servers: world.server.url });
     const of = (pid: number): Processes => ({ server: world.serverPid, node: pid });
     const sides = {
-      echo: { concurrency, call: (turn: number) => askEcho(broker, key(turn)), processes: of(echo.pid), runMs: runMs / 2 },
-      actor: { concurrency, call: (turn: number) => client.ask(counter, key(turn), ADD), processes: of(node.pid), runMs },
+      echo: {
+        concurrency,
+        call: (turn: number) => askEcho(broker, key(turn)),
+        processes: of(echo.pid),
+        runMs: runMs / 2,
+      },
+      actor: {
+        concurrency,
+        call: (turn: number) => client.ask(counter, key(turn), ADD),
+        processes: of(node.pid),
+        runMs,
+      },
     };
     const pairs: { echo: Figures; actor: Figures }[] = [];
     for (const side of Object.values(sides)) await closedLoop({ ...side, runMs: WARM_MS }); // optimised code, grown heaps
     for (let round = 1; round <= ROUNDS; round++) {
       if (settles) await settle(of(node.pid));
       const pair = { echo: await closedLoop(sides.echo), actor: await closedLoop(sides.actor) };
-      for (const side of ["actor", "echo"] as const) print({ bench, variant: `${side}, sync ${sync}`, round, ...pair[side] });
+      for (const side of ["actor", "echo"] as const)
+        print({ bench, variant: `${side}, sync ${sync}`, round, ...pair[side] });
       pairs.push(pair);
     }
     print({ bench: "ratio", of: bench, variant: `sync ${sync}`, ...ratios(pairs) });
@@ -62,8 +86,10 @@ async function compare({ bench, sync, concurrency, key, runMs, settles }: Compar
 }
 
 function ratios(pairs: readonly { echo: Figures; actor: Figures }[]): Record<string, unknown> {
-  const over = (figure: "ops_per_s" | "p50_ms") => pairs.map(({ actor, echo }) => rounded(actor[figure] / echo[figure]));
-  const middle = (side: "actor" | "echo", figure: "ops_per_s" | "p50_ms") => rounded(median(pairs.map((pair) => pair[side][figure])));
+  const over = (figure: "ops_per_s" | "p50_ms") =>
+    pairs.map(({ actor, echo }) => rounded(actor[figure] / echo[figure]));
+  const middle = (side: "actor" | "echo", figure: "ops_per_s" | "p50_ms") =>
+    rounded(median(pairs.map((pair) => pair[side][figure])));
   return {
     actor_over_echo: median(over("ops_per_s")),
     actor_over_echo_p50: median(over("p50_ms")),
@@ -91,7 +117,16 @@ export async function query64(sync: Sync): Promise<void> {
     const client = await world.client();
     await each(KEYS, 64, (turn) => client.ask(counter, keyOf(turn), ADD));
     const processes = { server: world.serverPid, node: node.pid };
-    print({ bench: "query-64", variant: `sync ${sync}`, ...(await closedLoop({ concurrency: 64, call: (turn) => client.query(counter, keyOf(turn)), processes, runMs: RUN_MS / 2 })) });
+    print({
+      bench: "query-64",
+      variant: `sync ${sync}`,
+      ...(await closedLoop({
+        concurrency: 64,
+        call: (turn) => client.query(counter, keyOf(turn)),
+        processes,
+        runMs: RUN_MS / 2,
+      })),
+    });
   });
 }
 
@@ -102,7 +137,11 @@ export async function coldKey(sync: Sync): Promise<void> {
     await each(KEYS, 1, () => client.ask(counter, "warm", ADD)); // the code is warm, only the actors are new
     await each(COLD_KEYS, 1, (turn) => client.ask(counter, `warm-${turn}`, ADD));
     const processes = { server: world.serverPid, node: node.pid };
-    print({ bench: "cold-key", variant: `sync ${sync}`, ...(await sequence(COLD_KEYS, processes, (turn) => client.ask(counter, `cold-${turn}`, ADD))) });
+    print({
+      bench: "cold-key",
+      variant: `sync ${sync}`,
+      ...(await sequence(COLD_KEYS, processes, (turn) => client.ask(counter, `cold-${turn}`, ADD))),
+    });
   });
 }
 
@@ -116,6 +155,10 @@ export async function twoNodes(sync: Sync): Promise<void> {
       return infos.length === 2 && infos.every(({ shards }) => shards.length > 0);
     });
     const processes = { server: world.serverPid, node: nodes.map(({ pid }) => pid) };
-    print({ bench: "two-nodes", variant: `sync ${sync}`, ...(await closedLoop({ concurrency: 64, call: (turn) => client.ask(counter, keyOf(turn), ADD), processes })) });
+    print({
+      bench: "two-nodes",
+      variant: `sync ${sync}`,
+      ...(await closedLoop({ concurrency: 64, call: (turn) => client.ask(counter, keyOf(turn), ADD), processes })),
+    });
   });
 }

@@ -15,7 +15,10 @@ import { serve } from "./process.ts";
 
 const [servers = ""] = process.argv.slice(2);
 const broker = await connectBroker({ servers });
-await applyStreams(broker.connection, streamSpecs(ECHO).filter((spec) => spec.name === ECHO.stream.journal));
+await applyStreams(
+  broker.connection,
+  streamSpecs(ECHO).filter((spec) => spec.name === ECHO.stream.journal),
+);
 const journal = new Journal({
   broker,
   clock: systemClock,
@@ -39,7 +42,10 @@ broker.subscribe(ECHO.actOfShard(ECHO_SHARD), ({ subject, data, reply }) => {
   const key = subject.slice(subject.lastIndexOf(".") + 1);
   const n = (counts.get(key) ?? 0) + 1;
   counts.set(key, n);
-  const answered = { letter: { respond: (answer: Uint8Array) => void broker.publish(reply, answer) }, applied: { answer: encodeValue({ n }) } };
+  const answered = {
+    letter: { respond: (answer: Uint8Array) => void broker.publish(reply, answer) },
+    applied: { answer: encodeValue({ n }) },
+  };
   // There are no actors here, and the committer hands a release on without looking at it.
   committer.add([Date.now(), key, Buffer.from(data), null], answered as unknown as Release);
 });

@@ -9,7 +9,15 @@ export const ECHO_SHARD = 0;
 const TIMEOUT_MS = 10_000;
 
 /** As large as what an actor's client sends, and encoded once: the floor pays for no client either. */
-const BODY = encodeInput({ tag: Tag.Ask, sender: "client-0123456789abcdef", seq: 100_000, low: 100_000, ttlMs: TIMEOUT_MS, lane: 2, event: ADD });
+const BODY = encodeInput({
+  tag: Tag.Ask,
+  sender: "client-0123456789abcdef",
+  seq: 100_000,
+  low: 100_000,
+  ttlMs: TIMEOUT_MS,
+  lane: 2,
+  event: ADD,
+});
 
 export const askEcho = async (broker: Broker, id: string): Promise<unknown> =>
   decodeAnswer(await broker.request(ECHO.act(ECHO_SHARD, "counter", id), BODY, TIMEOUT_MS));

@@ -11,7 +11,14 @@ const machine = setup({
   types: { context: {} as Context, events: {} as { readonly type: "add"; readonly by: number } },
 }).createMachine({
   context: { n: 0 },
-  on: { add: { actions: [assign({ n: ({ context, event }) => context.n + event.by }), reply(({ context }: { context: Context }) => ({ n: context.n }))] } },
+  on: {
+    add: {
+      actions: [
+        assign({ n: ({ context, event }) => context.n + event.by }),
+        reply(({ context }: { context: Context }) => ({ n: context.n })),
+      ],
+    },
+  },
 });
 
 export const counter = defineActor({ kind: "counter", machine });

@@ -11,7 +11,7 @@ export const ROUNDS = fromEnv("BENCH_ROUNDS", 3);
 /** One measured run, in ms. Longer than the age at which dirty actors are stored, so that snapshots are in the figure. */
 export const RUN_MS = fromEnv("BENCH_RUN_MS", 6_000);
 /** Load before each measured run, in ms. */
-export const WARM_MS = fromEnv("BENCH_WARM_MS", 1_500);
+export const WARM_MS = fromEnv("BENCH_WARM_MS", 1_000);
 
 export interface Loop {
   readonly concurrency: number;
@@ -76,7 +76,11 @@ export async function closedLoop(loop: Loop): Promise<Figures> {
 }
 
 /** `count` calls, one after the other. */
-export async function sequence(count: number, processes: Processes, call: (turn: number) => Promise<unknown>): Promise<Figures> {
+export async function sequence(
+  count: number,
+  processes: Processes,
+  call: (turn: number) => Promise<unknown>,
+): Promise<Figures> {
   const latencies: number[] = [];
   const before = sampleCpu(processes);
   for (let turn = 0; turn < count; turn++) {
@@ -88,7 +92,11 @@ export async function sequence(count: number, processes: Processes, call: (turn:
 }
 
 /** `count` calls, `concurrency` at a time. */
-export async function each(count: number, concurrency: number, call: (turn: number) => Promise<unknown>): Promise<void> {
+export async function each(
+  count: number,
+  concurrency: number,
+  call: (turn: number) => Promise<unknown>,
+): Promise<void> {
   let turn = 0;
   const lane = async () => {
     while (turn < count) await call(turn++);
@@ -116,7 +124,9 @@ function figures(concurrency: number, latencies: readonly number[], before: CpuS
     p50_ms: rounded(median(latencies)),
     p99_ms: rounded(quantile(latencies, 0.99)),
     cpu,
-    cpu_us_per_op: Object.fromEntries(Object.entries(cpu).map(([name, cores]) => [name, rounded((cores * seconds * 1e6) / latencies.length, 1)])),
+    cpu_us_per_op: Object.fromEntries(
+      Object.entries(cpu).map(([name, cores]) => [name, rounded((cores * seconds * 1e6) / latencies.length, 1)]),
+    ),
     other_busy: other,
   };
 }

@@ -39,8 +39,16 @@ export class Worker {
   /** Forks `file` of this folder; resolves when it says that it is ready. */
   static async start(file: string, args: readonly string[]): Promise<Worker> {
     const profile = process.env["BENCH_PROFILE_DIR"];
-    const execArgv = ["--expose-gc", ...(profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${file}-${Date.now()}.cpuprofile`])];
-    const child = fork(fileURLToPath(new URL(file, import.meta.url)), args, { execArgv, stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const execArgv = [
+      "--expose-gc",
+      ...(profile === undefined
+        ? []
+        : ["--cpu-prof", `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${file}-${Date.now()}.cpuprofile`]),
+    ];
+    const child = fork(fileURLToPath(new URL(file, import.meta.url)), args, {
+      execArgv,
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
     alive.add(child);
     child.once("exit", () => alive.delete(child));
     return new Worker(child, await heard(child, "ready"));
@@ -72,7 +80,10 @@ interface Answer {
 }
 
 /** The worker's side: says that it is ready, then answers. */
-export function serve(greeting: Readonly<Record<string, unknown>>, answers: Readonly<Record<string, () => unknown>>): void {
+export function serve(
+  greeting: Readonly<Record<string, unknown>>,
+  answers: Readonly<Record<string, () => unknown>>,
+): void {
   process.on("message", (message) => {
     const { question } = message as { question: string };
     void Promise.resolve(answers[question]?.()).then((value) => {
@@ -93,8 +104,12 @@ function heard(child: ChildProcess, to: string): Promise<Answer["value"]> {
     const onMessage = (message: unknown) => {
       if ((message as Answer).to === to) settle(() => resolve((message as Answer).value));
     };
-    const onExit = (code: number | null) => settle(() => reject(new Error(`The worker ended with ${code} before it answered "${to}"`)));
-    const late = setTimeout(() => settle(() => reject(new Error(`The worker did not answer "${to}" within ${PATIENCE_MS} ms`))), PATIENCE_MS);
+    const onExit = (code: number | null) =>
+      settle(() => reject(new Error(`The worker ended with ${code} before it answered "${to}"`)));
+    const late = setTimeout(
+      () => settle(() => reject(new Error(`The worker did not answer "${to}" within ${PATIENCE_MS} ms`))),
+      PATIENCE_MS,
+    );
     child.on("message", onMessage).once("exit", onExit);
   });
 }
@@ -102,12 +117,16 @@ function heard(child: ChildProcess, to: string): Promise<Answer["value"]> {
 export function sampleCpu(processes: Processes): CpuSample {
   const { user, system } = process.cpuUsage();
   const seconds: Record<string, number> = { client: (user + system) / 1e6 };
-  for (const [name, pids] of Object.entries(processes)) seconds[name] = [pids].flat().reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  for (const [name, pids] of Object.entries(processes))
+    seconds[name] = [pids].flat().reduce((sum, pid) => sum + cpuSeconds(pid), 0);
   return { atMs: performance.now(), seconds, machine: machineSeconds() };
 }
 
 /** Cores kept busy between two samples: by each process, and by everybody else. */
-export function busyCores(before: CpuSample, after: CpuSample): { readonly cpu: Readonly<Record<string, number>>; readonly other: number } {
+export function busyCores(
+  before: CpuSample,
+  after: CpuSample,
+): { readonly cpu: Readonly<Record<string, number>>; readonly other: number } {
   const span = (after.atMs - before.atMs) / 1_000;
   const cpu: Record<string, number> = {};
   let ours = 0;
@@ -132,7 +151,13 @@ function cpuSeconds(pid: number): number {
 
 /** All cores, without idle and waiting for disks. */
 function machineSeconds(): number {
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = (readProc("/proc/stat").split("\n")[0] ?? "").trim().split(/\s+/).slice(1).map(Number);
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = (
+    readProc("/proc/stat").split("\n")[0] ?? ""
+  )
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
   return (user + nice + system + irq + softirq + steal) / TICKS_PER_S;
 }
 

@@ -43,7 +43,11 @@ export async function boot(sync: Sync): Promise<void> {
 
 export async function passivated(sync: Sync): Promise<void> {
   await memory("passivated", sync, PASSIVATED, sleeper, async (node) => {
-    await until("all actors have left memory", PASSIVATION_MS, async () => (await node.ask("info"))["activations"] === 0);
+    await until(
+      "all actors have left memory",
+      PASSIVATION_MS,
+      async () => (await node.ask("info"))["activations"] === 0,
+    );
   });
 }
 
@@ -51,7 +55,13 @@ export async function resident(sync: Sync): Promise<void> {
   await memory("resident", sync, RESIDENT, counter, async () => undefined);
 }
 
-async function memory(bench: string, sync: Sync, count: number, kind: ActorKind, settled: (node: Worker) => Promise<void>): Promise<void> {
+async function memory(
+  bench: string,
+  sync: Sync,
+  count: number,
+  kind: ActorKind,
+  settled: (node: Worker) => Promise<void>,
+): Promise<void> {
   await World.open(sync, async (world) => {
     const node = await world.worker("node-worker.ts", "bench");
     const client = await world.client();

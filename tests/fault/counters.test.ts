@@ -8,7 +8,7 @@ import { storm } from "./support/storm.ts";
 const KEYS = 1_000;
 const LANES = 32;
 /** A dozen faults, or what fits into this, in ms. */
-const STORM_MS = 22_000;
+const STORM_MS = 18_000;
 
 let cluster: FaultCluster;
 beforeAll(async () => {

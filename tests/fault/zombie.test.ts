@@ -2,12 +2,17 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodeRecord } from "../../runtime/round.ts";
 import { FaultCluster, HEAL_DEADLINE_MS } from "./support/cluster.ts";
+import { Bank } from "./support/bank.ts";
 import { CounterLoad } from "./support/counters.ts";
 import { seeded, seedOfRun } from "./support/random.ts";
-import { until } from "./support/wait.ts";
+import { pass, until } from "./support/wait.ts";
 
 const KEYS = 100;
 const LANES = 8;
+const ACCOUNTS = 50;
+/** Times that a node is woken just as its lease has ended, each this much later than the one before, in ms. */
+const AWAKENINGS = 4;
+const WAKE_STEP_MS = 15;
 /** Answers after the awakening that the auditor wants to see, so that a late contradiction is caught. */
 const MORE_ANSWERS = 500;
 
@@ -50,4 +55,39 @@ test("a woken zombie's append is refused and it joins as a new incarnation", asy
   const last = await client.broker.getLast(client.names.stream.journal, client.names.journal("n1", before));
   expect(last === null ? null : decodeRecord(last.data)).toMatchObject({ type: "seal" });
   expect(report).toMatchObject({ breaches: [], errors: [], unknown: 0 });
+});
+
+test("a zombie that wakes while it is taken over neither frees nor loses what others have", async () => {
+  const { client } = cluster;
+  const { nodes } = client.names.kv;
+  const bank = new Bank(cluster, seeded(seedOfRun()).fork("bank"), ACCOUNTS);
+  await bank.open();
+  bank.start(LANES);
+  for (let i = 0; i < AWAKENINGS; i++) {
+    const [info] = await cluster.untilWhole();
+    const zombie = cluster.node(info?.name ?? "");
+    const lease = nodes.key(`${zombie.name}.${info?.incarnation ?? ""}`);
+    const ended = Promise.withResolvers<void>();
+    const following = await client.broker.follow(nodes.stream, { subjects: [lease], from: "new" }, ({ data }) => {
+      if (data.length === 0) ended.resolve();
+    });
+    zombie.freeze();
+    await ended.promise;
+    // While the other node seals and claims: a little later each time.
+    await pass(i * WAKE_STEP_MS);
+    zombie.thaw();
+    following.unsubscribe();
+    await until("the zombie to join anew", HEAL_DEADLINE_MS, async () => {
+      const now = await cluster.infoOf(zombie.name);
+      return now !== undefined && now.incarnation !== info?.incarnation;
+    });
+  }
+  const report = await bank.finish();
+  expect(report).toMatchObject({
+    unknown: 0,
+    breaches: [],
+    total: report.expectedTotal,
+    received: report.sent,
+    sent: report.transfers,
+  });
 });

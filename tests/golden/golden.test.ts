@@ -25,7 +25,8 @@ const kind = runnable(golden);
 function readRelease(release: string) {
   const folder = new URL(`${release}/`, HERE);
   const files = readdirSync(folder).sort();
-  const records = (name: string) => files.filter((file) => file.startsWith(`${name}-`)).map((file) => readFileSync(new URL(file, folder)));
+  const records = (name: string) =>
+    files.filter((file) => file.startsWith(`${name}-`)).map((file) => readFileSync(new URL(file, folder)));
   return {
     journal: records("journal"),
     history: records("history"),
@@ -70,7 +71,7 @@ describe.each(RELEASES)("what %s wrote", (release) => {
         else applyPoison(kind, GOLDEN_ADDRESS, state, input, timeMs, poison);
       }
     }
-    expect([...tags].sort()).toEqual([Tag.Ask, Tag.TimerFired, Tag.InvocationSettled]);
+    expect([...tags].sort((a, b) => a - b)).toEqual([Tag.Ask, Tag.TimerFired, Tag.InvocationSettled]);
     expect(encodeCore(state, kind.version, kind.runner).equals(core)).toBe(true);
   });
 
@@ -83,6 +84,8 @@ describe.each(RELEASES)("what %s wrote", (release) => {
     expect(inputs.length).toBe(expected["revision"]);
     const replay = replayHistory(golden, GOLDEN_ADDRESS, inputs);
     expect(Buffer.from(replay.core).equals(core)).toBe(true);
-    expect(replay.steps.filter(({ poison }) => poison !== undefined).map(({ poison }) => poison)).toEqual(["TypeError: As wanted"]);
+    expect(replay.steps.filter(({ poison }) => poison !== undefined).map(({ poison }) => poison)).toEqual([
+      "TypeError: As wanted",
+    ]);
   });
 });

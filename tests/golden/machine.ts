@@ -28,13 +28,24 @@ const machine = setup({
   states: {
     count: {
       initial: "low",
-      on: { INC: { actions: [assign({ n: ({ context }) => context.n + 1, at: () => new Date(now()) }), reply(({ context }) => context.n)] } },
+      on: {
+        INC: {
+          actions: [
+            assign({ n: ({ context }) => context.n + 1, at: () => new Date(now()) }),
+            reply(({ context }) => context.n),
+          ],
+        },
+      },
       states: { low: { always: { guard: ({ context }) => context.n >= 3, target: "high" } }, high: {} },
     },
     place: {
       initial: "here",
       states: {
-        here: { initial: "a", states: { a: { on: { NEXT: "b" } }, b: {}, past: { type: "history" } }, on: { GO: "there" } },
+        here: {
+          initial: "a",
+          states: { a: { on: { NEXT: "b" } }, b: {}, past: { type: "history" } },
+          on: { GO: "there" },
+        },
         there: { on: { BACK: "here.past" } },
       },
     },
@@ -47,8 +58,14 @@ const machine = setup({
             id: "w",
             src: "work",
             input: ({ context }) => context.n,
-            onDone: { target: "idle", actions: assign({ got: ({ context, event }) => [...context.got, event.output] }) },
-            onError: { target: "idle", actions: assign({ got: ({ context, event }) => [...context.got, event.error] }) },
+            onDone: {
+              target: "idle",
+              actions: assign({ got: ({ context, event }) => [...context.got, event.output] }),
+            },
+            onError: {
+              target: "idle",
+              actions: assign({ got: ({ context, event }) => [...context.got, event.error] }),
+            },
           },
         },
         waiting: { invoke: { id: "never", src: "never" }, after: { 86_400_000: "idle" } },
@@ -56,10 +73,22 @@ const machine = setup({
     },
   },
   on: {
-    ID: { actions: assign({ ids: ({ context }) => [...context.ids, uniqueId(), random(), sender() === "golden", self()] }) },
+    ID: {
+      actions: assign({ ids: ({ context }) => [...context.ids, uniqueId(), random(), sender() === "golden", self()] }),
+    },
     SOON: { actions: raise({ type: "INC" }, { delay: 20, id: "soon" }) },
-    FAR: { actions: [raise({ type: "INC" }, { delay: 999_999_999, id: "far" }), sendTo(() => ref("nobody", "x"), { type: "HI" }, { delay: 999_999_999 })] },
-    SEND: { actions: sendTo(() => ref("nobody", "x"), ({ context }) => ({ type: "HI", n: context.n })) },
+    FAR: {
+      actions: [
+        raise({ type: "INC" }, { delay: 999_999_999, id: "far" }),
+        sendTo(() => ref("nobody", "x"), { type: "HI" }, { delay: 999_999_999 }),
+      ],
+    },
+    SEND: {
+      actions: sendTo(
+        () => ref("nobody", "x"),
+        ({ context }) => ({ type: "HI", n: context.n }),
+      ),
+    },
     THROW: {
       actions: assign(() => {
         throw new TypeError("As wanted");
@@ -68,7 +97,12 @@ const machine = setup({
   },
 });
 
-export const golden = defineActor({ kind: "golden", machine, version: 3, supervision: { strategy: "resume", intensity: 5, periodMs: 60_000 } });
+export const golden = defineActor({
+  kind: "golden",
+  machine,
+  version: 3,
+  supervision: { strategy: "resume", intensity: 5, periodMs: 60_000 },
+});
 
 /** Who the records are of. */
 export const GOLDEN_ADDRESS = { kind: "golden", id: "g-1" };

@@ -23,7 +23,9 @@ let seq = 0;
 const send = async (type: string, text = "ü") => {
   seq++;
   // Every third is settled late, so that some answers are kept.
-  await client.ask(kind, id, { type, text } as never, { from: { sender: "golden", seq, low: Math.max(1, seq - 2) } }).catch(() => undefined);
+  await client
+    .ask(kind, id, { type, text } as never, { from: { sender: "golden", seq, low: Math.max(1, seq - 2) } })
+    .catch(() => undefined);
 };
 const settled = (n: number) => until(`revision ${n}`, async () => (await client.query(kind, id)).revision >= n);
 
@@ -44,7 +46,8 @@ if (snapshot === null) throw new Error("Nothing was stored");
 
 mkdirSync(folder);
 const write = (name: string, messages: readonly StoredMessage[]) => {
-  for (const [index, { data }] of messages.entries()) writeFileSync(new URL(`${name}-${String(index + 1).padStart(2, "0")}.bin`, folder), data);
+  for (const [index, { data }] of messages.entries())
+    writeFileSync(new URL(`${name}-${String(index + 1).padStart(2, "0")}.msgpack`, folder), data);
 };
 write("journal", journal);
 write("history", history);

@@ -33,10 +33,29 @@ const busy = (step: number) =>
     context: { n: 0, ids: [], at: null, got: [] },
     initial: "idle",
     on: {
-      INC: { actions: [assign({ n: ({ context }) => context.n + step, at: () => new Date(now()) }), reply(({ context }) => context.n)] },
-      ID: { actions: assign({ ids: ({ context }) => [...context.ids.slice(-5), uniqueId(), `${Math.floor(random() * 1_000)}`, sender()] }) },
-      SEND: { actions: sendTo(() => ref("sink", "z"), ({ context }) => ({ type: "PUT", n: context.n })) },
-      LATER: { actions: [raise({ type: "INC" }, { delay: 20, id: "later" }), sendTo(() => ref("sink", "z"), { type: "PUT", n: -1 }, { delay: 10 })] },
+      INC: {
+        actions: [
+          assign({ n: ({ context }) => context.n + step, at: () => new Date(now()) }),
+          reply(({ context }) => context.n),
+        ],
+      },
+      ID: {
+        actions: assign({
+          ids: ({ context }) => [...context.ids.slice(-5), uniqueId(), `${Math.floor(random() * 1_000)}`, sender()],
+        }),
+      },
+      SEND: {
+        actions: sendTo(
+          () => ref("sink", "z"),
+          ({ context }) => ({ type: "PUT", n: context.n }),
+        ),
+      },
+      LATER: {
+        actions: [
+          raise({ type: "INC" }, { delay: 20, id: "later" }),
+          sendTo(() => ref("sink", "z"), { type: "PUT", n: -1 }, { delay: 10 }),
+        ],
+      },
       CANCEL: { actions: cancel("later") },
       THROW: {
         actions: assign(() => {
@@ -51,8 +70,16 @@ const busy = (step: number) =>
           id: "w",
           src: "work",
           input: ({ context }) => ({ n: context.n }),
-          onDone: { target: "idle", actions: assign({ got: ({ context, event }) => [...context.got.slice(-5), event.output] }) },
-          onError: { target: "idle", actions: assign({ got: ({ context, event }) => [...context.got.slice(-5), (event.error as Error).message] }) },
+          onDone: {
+            target: "idle",
+            actions: assign({ got: ({ context, event }) => [...context.got.slice(-5), event.output] }),
+          },
+          onError: {
+            target: "idle",
+            actions: assign({
+              got: ({ context, event }) => [...context.got.slice(-5), (event.error as Error).message],
+            }),
+          },
         },
         on: { LEAVE: "idle", WORK: { target: "working", reenter: true } },
       },
@@ -63,10 +90,17 @@ const sink = setup({ types: { context: {} as { sum: number }, events: {} as Even
   on: { PUT: { actions: assign({ sum: ({ context, event }) => context.sum + Number(event["n"]) }) } },
 });
 
-const kind = defineActor({ kind: "busy", machine: busy(1), supervision: { strategy: "resume", intensity: 3, periodMs: 50 } });
+const kind = defineActor({
+  kind: "busy",
+  machine: busy(1),
+  supervision: { strategy: "resume", intensity: 3, periodMs: 50 },
+});
 const command = fc.constantFrom("INC", "INC", "ID", "SEND", "LATER", "CANCEL", "THROW", "WORK", "LEAVE");
 /** What goes wrong on the way: nothing, a crash, or a snapshot. */
-const step = fc.oneof({ weight: 12, arbitrary: command }, { weight: 1, arbitrary: fc.constantFrom("crash", "save", "wait") });
+const step = fc.oneof(
+  { weight: 12, arbitrary: command },
+  { weight: 1, arbitrary: fc.constantFrom("crash", "save", "wait") },
+);
 
 describe("replay", () => {
   let server: TestServer;
@@ -99,7 +133,10 @@ describe("replay", () => {
         for (const each of script) {
           if (each === "crash") await cluster.restart();
           else if (each === "save") await client.history("busy", id);
-          else if (each === "wait") await until("a timer or two", async () => (await client.query("busy", id)).revision > 1, 60).catch(() => undefined);
+          else if (each === "wait")
+            await until("a timer or two", async () => (await client.query("busy", id)).revision > 1, 60).catch(
+              () => undefined,
+            );
           else await client.tell("busy", id, { type: each }).catch(() => undefined); // poison, or quarantined by it
         }
         await store(id);
@@ -125,13 +162,18 @@ describe("replay", () => {
       event: { type: "INC" },
       before: { context: { n: expect.any(Number) as number } },
     });
-    const broken = defineActor({ kind: "busy", machine: setup({}).createMachine({ initial: "idle", states: { idle: {} } }) });
+    const broken = defineActor({
+      kind: "busy",
+      machine: setup({}).createMachine({ initial: "idle", states: { idle: {} } }),
+    });
     expect(compareReplay(kind, broken, address, inputs)?.revision).toBe(1);
     expect(() => compareReplay(kind, kind, address, inputs.slice(1))).toThrow(HistoryGapError);
   });
 
   test("verifyReplay() of an unknown actor says so", async () => {
     const { broker, names, shards } = cluster.client;
-    await expect(verifyReplay(broker, names, shards, kind, "nobody")).rejects.toThrow(/Nothing is stored of "busy\/nobody": check the id/);
+    await expect(verifyReplay(broker, names, shards, kind, "nobody")).rejects.toThrow(
+      /Nothing is stored of "busy\/nobody": check the id/,
+    );
   });
 });

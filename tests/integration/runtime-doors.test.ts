@@ -7,7 +7,7 @@ import type { Client } from "../../runtime/api.ts";
 import { encode } from "../../runtime/codec.ts";
 import { defineActor } from "../../runtime/define-actor.ts";
 import { decodeAnswer, type EventLike, Tag } from "../../runtime/envelope.ts";
-import { BrokerUnavailableError, TroupeError } from "../../runtime/errors.ts";
+import { TroupeError } from "../../runtime/errors.ts";
 import { onAbort, startCluster, type TestCluster, until } from "../support/cluster.ts";
 import { startTestServer, type TestServer } from "../support/nats.ts";
 
@@ -25,7 +25,11 @@ const machine = setup({
   context: { kept: null },
   initial: "on",
   states: {
-    on: { invoke: { id: "w", src: "work" }, after: { 600_000: "late" }, on: { KEEP: { actions: assign({ kept: ({ event }) => event["item"] }) } } },
+    on: {
+      invoke: { id: "w", src: "work" },
+      after: { 600_000: "late" },
+      on: { KEEP: { actions: assign({ kept: ({ event }) => event["item"] }) } },
+    },
     late: {},
   },
 });
@@ -60,12 +64,13 @@ describe("the raw subjects of a node", () => {
   beforeEach(async () => {
     id = `a${++tests}`;
     const running = signals.length;
-    await client.tell("door", id, { type: "KEEP", item: 1 });
+    await client.tell("door", id, { type: "KEEP", item: 1 } as never);
     await until("its work runs", () => signals.length > running);
     ({ inputs } = node().info());
   });
 
-  const subject = (lane: "act" | "query" | "control", kind = "door") => client.names[lane](shardOf(kind, id, client.shards), kind, id);
+  const subject = (lane: "act" | "query" | "control", kind = "door") =>
+    client.names[lane](shardOf(kind, id, client.shards), kind, id);
 
   /** The door answers with an error, and nothing was written. */
   async function refused(to: string, bytes: Uint8Array): Promise<TroupeError> {
@@ -82,7 +87,12 @@ describe("the raw subjects of a node", () => {
 
   async function unharmed(): Promise<void> {
     expect(node().info().inputs).toBe(inputs);
-    expect(await client.query("door", id)).toMatchObject({ status: "active", value: "on", revision: 1, context: { kept: 1 } });
+    expect(await client.query("door", id)).toMatchObject({
+      status: "active",
+      value: "on",
+      revision: 1,
+      context: { kept: 1 },
+    });
   }
 
   test.each(["act", "control"] as const)("random bytes to %s are refused", async (lane) => {
@@ -117,13 +127,18 @@ describe("the raw subjects of a node", () => {
   });
 
   const fields = (patch: Record<number, unknown>) =>
-    [1, Tag.Ask, "raw-1", 1, 1, 0, 2, { type: "KEEP", item: 2 }].map((field, index) => (index in patch ? patch[index] : field));
+    [1, Tag.Ask, "raw-1", 1, 1, 0, 2, { type: "KEEP", item: 2 }].map((field, index) =>
+      index in patch ? patch[index] : field,
+    );
 
   test("random MessagePack in each field of a message is refused", async () => {
     const value = fc.jsonValue({ maxDepth: 2 });
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: 7 }), value, async (at, random) => {
-        const isTaken = (at === 2 && typeof random === "string") || (at >= 3 && at <= 6 && typeof random === "number") || (at <= 1 && (random === 1 || random === 0));
+        const isTaken =
+          (at === 2 && typeof random === "string") ||
+          (at >= 3 && at <= 6 && typeof random === "number") ||
+          (at <= 1 && (random === 1 || random === 0));
         fc.pre(!isTaken);
         await refused(subject("act"), encode(fields({ [at]: random })));
       }),
@@ -133,13 +148,27 @@ describe("the raw subjects of a node", () => {
   });
 
   test.each([
-    ["a forged timer", { 1: Tag.TimerFired, 2: "xstate.after.600000.(machine).on", 3: 1, 7: { type: "xstate.after.600000.(machine).on" } }],
+    [
+      "a forged timer",
+      {
+        1: Tag.TimerFired,
+        2: "xstate.after.600000.(machine).on",
+        3: 1,
+        7: { type: "xstate.after.600000.(machine).on" },
+      },
+    ],
     ["a forged result", { 1: Tag.InvocationSettled, 2: "w", 3: 1, 7: { type: "xstate.done.actor.w", output: 1 } }],
     ["a completion as a message", { 7: { type: "xstate.done.actor.w", output: 1 } }],
     ["a failure as a message", { 1: Tag.Tell, 7: { type: "xstate.error.actor.w", error: {} } }],
   ])("%s is refused", async (_what, patch) => {
     expect((await refused(subject("act"), encode(fields(patch)))).retryable).toBe(false);
-    expect((await refused(subject("control"), encode(fields(patch)))).retryable).toBe(false);
+    await unharmed();
+  });
+
+  test("a control message that is refused aborts nothing", async () => {
+    expect((await refused(subject("control"), encode(fields({ 7: { type: "xstate.done.actor.w" } })))).retryable).toBe(
+      false,
+    );
     await unharmed();
     expect(signals.at(-1)?.aborted).toBe(false);
   });
@@ -149,7 +178,10 @@ describe("the raw subjects of a node", () => {
     expect((await refused(subject("act", "nope"), good)).code).toBe("UNKNOWN_KIND");
     const act = (path: string) => `${client.names.namespace}.act.${path}`;
     for (const path of ["1.door.a$b", `1.door.${"a".repeat(300)}`, "1.DOOR.a", "1.a.b.c.Door.x", "1.x", "1.door.ä"]) {
-      expect([path, (await refused(act(path), good)).code]).toEqual([path, expect.stringMatching(/BAD_ADDRESS|UNKNOWN_KIND/)]);
+      expect([path, (await refused(act(path), good)).code]).toEqual([
+        path,
+        expect.stringMatching(/BAD_ADDRESS|UNKNOWN_KIND/),
+      ]);
     }
     for (const path of ["99.door.a", "-1.door.a", "x.door.a"]) {
       await expect(client.broker.request(act(path), good, ANSWER_MS)).rejects.toThrow(TroupeError);
@@ -179,18 +211,20 @@ describe("the raw subjects of a node", () => {
   });
 
   // The last: it breaks a node that does not refuse it.
-  test("a message over the bound is refused, though it fits the server's", async () => {
-    const large = encode(fields({ 7: { type: "KEEP", item: "x".repeat(1_040_000) } }));
-    try {
-      expect((await refused(subject("act"), large)).code).toBe("BAD_PAYLOAD");
-    } catch (error) {
-      if (error instanceof BrokerUnavailableError) throw new Error("The node keeps silent", { cause: error });
-      throw error;
-    }
+  test("messages over the bound are refused, though each fits the server's own", async () => {
+    // Two of them make a round that the server would not take.
+    const large = [400_000, 700_000].map((size) => encode(fields({ 7: { type: "KEEP", item: "x".repeat(size) } })));
+    const answers = [...large, ...large, ...large].map((bytes) => refused(subject("act"), bytes));
+    const codes = await Promise.all(
+      answers.map((answer) =>
+        answer.then(
+          ({ code }) => code,
+          (error: unknown) => `nothing: ${String(error)}`,
+        ),
+      ),
+    );
+    expect(codes).toEqual(codes.map(() => "BAD_PAYLOAD"));
     await unharmed();
-    await until("the node commits", async () => {
-      await client.tell("door", "b", { type: "KEEP", item: 1 }, { deadlineMs: 1_000 });
-      return true;
-    });
+    await client.tell("door", "b", { type: "KEEP", item: 1 } as never, { deadlineMs: 1_000 });
   });
 });

@@ -35,24 +35,41 @@ const countMachine = setup({ types: { context: {} as Count, events: {} as EventL
           actions: [
             assign({ n: 1_000 }),
             assign(({ event }) => {
-              throw new RangeError(String(event["why"] ?? "Bad number"));
+              throw new RangeError(typeof event["why"] === "string" ? event["why"] : "Bad number");
             }),
           ],
         },
         HOLD: { actions: assign({ log: ({ event }) => [event["item"] as string] }) },
         LATER: { actions: raise(() => ({ type: "INC" }), { delay: ({ event }) => Number(event["ms"]) }) },
-        LATER_ALL: { actions: [raise({ type: "INC" }, { delay: 1 }), raise({ type: "INC" }, { delay: 300 }), raise({ type: "INC" }, { delay: 600 })] },
-        TELL: { actions: sendTo(({ event }) => ref(String(event["kind"]), String(event["id"])), ({ event }) => event["event"] as EventLike) },
+        LATER_ALL: {
+          actions: [
+            raise({ type: "INC" }, { delay: 1 }),
+            raise({ type: "INC" }, { delay: 300 }),
+            raise({ type: "INC" }, { delay: 600 }),
+          ],
+        },
+        TELL: {
+          actions: sendTo(
+            ({ event }) => ref(String(event["kind"]), String(event["id"])),
+            ({ event }) => event["event"] as EventLike,
+          ),
+        },
         END: "off",
-        "actor.failed": { actions: assign({ log: ({ context, event }) => [...context.log, `${String(event["id"])}: ${String(event["reason"])}`] }) },
+        "actor.failed": {
+          actions: assign({
+            log: ({ context, event }) => [...context.log, `${String(event["id"])}: ${String(event["reason"])}`],
+          }),
+        },
       },
     },
     off: { type: "final" },
   },
 });
-const kindOf = (kind: string, options: Partial<ActorOptions<typeof countMachine>> = {}) => defineActor({ kind, machine: countMachine, ...options });
+const kindOf = (kind: string, options: Partial<ActorOptions<typeof countMachine>> = {}) =>
+  defineActor({ kind, machine: countMachine, ...options });
 const counter = kindOf("counter");
-const contextOf = async (client: Client, id: string, kind = "counter"): Promise<Count> => (await client.query(kind, id)).context as Count;
+const contextOf = async (client: Client, id: string, kind = "counter"): Promise<Count> =>
+  (await client.query(kind, id)).context as Count;
 
 describe("a repeated call", () => {
   test("ask() with the same sender and number has one effect and one reply, after a crash too", () =>
@@ -65,7 +82,9 @@ describe("a repeated call", () => {
       await client.history("counter", "a"); // stored: now the answer is in the snapshot
       await cluster.restart();
       expect(await call()).toEqual({ n: 1 });
-      expect(await client.ask("counter", "a", { type: "INC" }, { from: { ...from, seq: 2, low: 2 } })).toEqual({ n: 2 });
+      expect(await client.ask("counter", "a", { type: "INC" }, { from: { ...from, seq: 2, low: 2 } })).toEqual({
+        n: 2,
+      });
       expect(await call()).toBe(null); // settled long ago: taken, the answer is gone
       expect((await contextOf(client, "a")).n).toBe(2);
     }));
@@ -85,7 +104,9 @@ describe("a repeated call", () => {
     withCluster({ server: shared.server, kinds: [counter], nodes: 2 }, async (cluster, client) => {
       await until("both nodes own shards", () => cluster.nodes.every(({ node }) => node.ownedShards().length > 0));
       const [first] = cluster.nodes;
-      const id = await until("an actor of the first node", () => Array.from({ length: 50 }, (_, i) => `k${i}`).find((each) => first?.node.owns({ kind: "counter", id: each })));
+      const id = await until("an actor of the first node", () =>
+        Array.from({ length: 50 }, (_, i) => `k${i}`).find((each) => first?.node.owns({ kind: "counter", id: each })),
+      );
       const stop = new AbortController();
       const seen: ActorView[] = [];
       const watching = (async () => {
@@ -97,7 +118,9 @@ describe("a repeated call", () => {
       await client.tell("counter", id, { type: "INC" });
       await until("the view of the new owner", () => seen.at(-1)?.revision === 2);
       expect(seen.at(-1)).toMatchObject({ node: "n2", context: { n: 2 } });
-      expect(seen.map(({ revision }) => revision)).toEqual(seen.map(({ revision }) => revision).toSorted((a, b) => a - b));
+      expect(seen.map(({ revision }) => revision)).toEqual(
+        seen.map(({ revision }) => revision).toSorted((a, b) => a - b),
+      );
       stop.abort();
       await watching;
     }));
@@ -118,20 +141,28 @@ describe("poison", () => {
     cluster = await startCluster({ server: shared.server, kinds });
   });
   afterAll(() => cluster.stop());
-  const poison = (kind: string, id: string) => expect(cluster.client.ask(kind, id, { type: "THROW" })).rejects.toThrow(errors.PoisonMessageError);
+  const poison = (kind: string, id: string) =>
+    expect(cluster.client.ask(kind, id, { type: "THROW" })).rejects.toThrow(errors.PoisonMessageError);
 
   test("goes to the dead letters with its cause, the state stays, after a crash too", async () => {
     const { client } = cluster;
     await client.ask("counter", "p", { type: "INC" });
-    await expect(client.ask("counter", "p", { type: "THROW", why: "Not a number" } as never)).rejects.toThrow(/dead letters: RangeError: Not a number/);
+    await expect(client.ask("counter", "p", { type: "THROW", why: "Not a number" } as never)).rejects.toThrow(
+      /dead letters: RangeError: Not a number/,
+    );
     await cluster.restart();
     expect(await contextOf(client, "p")).toEqual({ n: 1, log: [] });
     const letters = await until("the dead letter", async () => {
       const found = (await client.deadLetters()).filter(({ kind, id }) => kind === "counter" && id === "p");
       return found.length > 0 && found;
     });
-    expect(letters).toMatchObject([{ reason: "poison", cause: "RangeError: Not a number", event: { type: "THROW", why: "Not a number" } }]);
-    expect((await client.history("counter", "p")).map(({ poison: cause }) => cause)).toEqual([undefined, "RangeError: Not a number"]);
+    expect(letters).toMatchObject([
+      { reason: "poison", cause: "RangeError: Not a number", event: { type: "THROW", why: "Not a number" } },
+    ]);
+    expect((await client.history("counter", "p")).map(({ poison: cause }) => cause)).toEqual([
+      undefined,
+      "RangeError: Not a number",
+    ]);
   });
 
   test("resume goes on, restart begins anew, stop ends", async () => {
@@ -142,7 +173,11 @@ describe("poison", () => {
     }
     expect(await client.query("counter", "s")).toMatchObject({ status: "active", context: { n: 1 }, revision: 2 });
     expect(await client.query("fresh", "s")).toMatchObject({ status: "active", context: { n: 0 }, revision: 2 });
-    expect(await client.query("frail", "s")).toMatchObject({ status: "stopped", context: { n: 1 }, error: "RangeError: Bad number" });
+    expect(await client.query("frail", "s")).toMatchObject({
+      status: "stopped",
+      context: { n: 1 },
+      error: "RangeError: Bad number",
+    });
     await expect(client.tell("frail", "s", { type: "INC" })).rejects.toThrow(errors.ActorDoneError);
     await expect(client.tell("frail", "s", { type: "INC" })).rejects.toThrow(/stopped \(RangeError: Bad number\)/);
   });
@@ -160,13 +195,27 @@ describe("poison", () => {
   test("more of it than the intensity puts the actor into quarantine, for good", async () => {
     for (let i = 0; i < 3; i++) await poison("fussy", "q");
     await cluster.restart();
-    expect(await cluster.client.query("fussy", "q")).toMatchObject({ status: "stopped", error: expect.stringContaining("quarantined after 3") as string });
+    expect(await cluster.client.query("fussy", "q")).toMatchObject({
+      status: "stopped",
+      error: expect.stringContaining("quarantined after 3") as string,
+    });
   });
 
   test("a message to an actor that refuses it goes to the dead letters as refused", async () => {
-    await cluster.client.tell("counter", "t", { type: "TELL", kind: "counter", id: "u", event: { type: "NOPE" } } as never);
-    const letter = await until("the dead letter", async () => (await cluster.client.deadLetters()).find(({ id }) => id === "u"));
-    expect(letter).toMatchObject({ reason: "refused", sender: "counter/t", cause: expect.stringContaining("UNKNOWN_EVENT") as string });
+    await cluster.client.tell("counter", "t", {
+      type: "TELL",
+      kind: "counter",
+      id: "u",
+      event: { type: "NOPE" },
+    } as never);
+    const letter = await until("the dead letter", async () =>
+      (await cluster.client.deadLetters()).find(({ id }) => id === "u"),
+    );
+    expect(letter).toMatchObject({
+      reason: "refused",
+      sender: "counter/t",
+      cause: expect.stringContaining("UNKNOWN_EVENT") as string,
+    });
   });
 
   test("a cause of a megabyte does not stop the node", async () => {
@@ -180,9 +229,15 @@ describe("poison", () => {
         },
       },
     });
-    const other = await startCluster({ server: shared.server, kinds: [defineActor({ kind: "huge", machine: huge }), counter], verifyDeterminism: false });
+    const other = await startCluster({
+      server: shared.server,
+      kinds: [defineActor({ kind: "huge", machine: huge }), counter],
+      verifyDeterminism: false,
+    });
     try {
-      await expect(other.client.ask("huge", "a", { type: "BIG" }, { deadlineMs: 2_000 })).rejects.toThrow(errors.PoisonMessageError);
+      await expect(other.client.ask("huge", "a", { type: "BIG" }, { deadlineMs: 2_000 })).rejects.toThrow(
+        errors.PoisonMessageError,
+      );
       await other.client.ask("counter", "a", { type: "INC" }, { deadlineMs: 2_000 });
     } finally {
       // A node that cannot commit cannot drain either.
@@ -235,7 +290,10 @@ describe("invocations", () => {
     run.reason = signal.reason;
     throw signal.reason as Error;
   });
-  const machine = setup({ actors: { work }, types: { context: {} as { ended: unknown[]; rounds: number }, events: {} as EventLike } }).createMachine({
+  const machine = setup({
+    actors: { work },
+    types: { context: {} as { ended: unknown[]; rounds: number }, events: {} as EventLike },
+  }).createMachine({
     context: { ended: [], rounds: 0 },
     initial: "idle",
     states: {
@@ -245,14 +303,23 @@ describe("invocations", () => {
         invoke: {
           id: "w",
           src: "work",
-          onError: { target: "idle", actions: assign({ ended: ({ context, event }) => [...context.ended, (event.error as { code?: string }).code] }) },
+          onError: {
+            target: "idle",
+            actions: assign({
+              ended: ({ context, event }) => [...context.ended, (event.error as { code?: string }).code],
+            }),
+          },
         },
         on: { LEAVE: "idle", STOP: "stopped", AGAIN: { target: "working", reenter: true } },
       },
       stopped: { on: { START: "working" } },
     },
   });
-  const kinds = [defineActor({ kind: "worker", machine }), defineActor({ kind: "hasty", machine, invocationDeadlineMs: 100 }), counter];
+  const kinds = [
+    defineActor({ kind: "worker", machine }),
+    defineActor({ kind: "hasty", machine, invocationDeadlineMs: 100 }),
+    counter,
+  ];
   let cluster: TestCluster;
   beforeAll(async () => {
     cluster = await startCluster({ server: shared.server, kinds });
@@ -314,7 +381,11 @@ describe("invocations", () => {
     await cluster.client.tell("worker", "e", { type: "LEAVE" });
     await until("aborted", () => run.reason !== undefined);
     await cluster.client.tell("worker", "e", { type: "LEAVE" });
-    expect(await cluster.client.query("worker", "e")).toMatchObject({ value: "idle", context: { ended: [] }, revision: 3 });
+    expect(await cluster.client.query("worker", "e")).toMatchObject({
+      value: "idle",
+      context: { ended: [] },
+      revision: 3,
+    });
   });
 
   test("one that ran at a drain is restarted by the next owner under the same key", async () => {
@@ -323,7 +394,9 @@ describe("invocations", () => {
     await first?.node.stop();
     const count = runs.length;
     await cluster.start("n1");
-    const again = await until("restarted", () => runs.slice(count).find(({ sessionId }) => sessionId === run.sessionId));
+    const again = await until("restarted", () =>
+      runs.slice(count).find(({ sessionId }) => sessionId === run.sessionId),
+    );
     expect(again.reason).toBe(undefined);
     expect((await cluster.client.query("worker", "f")).value).toBe("working");
   });
@@ -338,7 +411,8 @@ describe("reads", () => {
 
   test("query() creates no actor", async () => {
     const { client } = cluster;
-    for (let i = 0; i < 3; i++) await expect(client.query("counter", "ghost")).rejects.toThrow(errors.ActorNotFoundError);
+    for (let i = 0; i < 3; i++)
+      await expect(client.query("counter", "ghost")).rejects.toThrow(errors.ActorNotFoundError);
     expect(await client.list("counter")).toEqual([]);
     expect(cluster.nodes[0]?.node.info()).toMatchObject({ activations: 0, inputs: 0 });
   });
@@ -347,9 +421,15 @@ describe("reads", () => {
     const { client } = cluster;
     for (const id of ["x", "y"]) await client.tell("counter", id, { type: "INC" });
     await client.tell("counter", "x", { type: "NOTE", text: "hi" } as never);
-    expect((await client.list("counter")).map(({ id, node }) => [id, node])).toEqual([["x", "n1"], ["y", "n1"]]);
+    expect((await client.list("counter")).map(({ id, node }) => [id, node])).toEqual([
+      ["x", "n1"],
+      ["y", "n1"],
+    ]);
     const entries = await client.history("counter", "x");
-    expect(entries.map(({ revision, event }) => [revision, event])).toEqual([[1, { type: "INC" }], [2, { type: "NOTE", text: "hi" }]]);
+    expect(entries.map(({ revision, event }) => [revision, event])).toEqual([
+      [1, { type: "INC" }],
+      [2, { type: "NOTE", text: "hi" }],
+    ]);
     await expect(client.history("counter", "nobody")).rejects.toThrow(errors.ActorNotFoundError);
     expect(await client.list("other")).toEqual([]);
   });
@@ -357,7 +437,9 @@ describe("reads", () => {
   test("history() has all inputs of an actor that took large messages in a burst", async () => {
     const { client } = cluster;
     const item = "x".repeat(200 * 1_024);
-    await Promise.all(Array.from({ length: 40 }, () => client.tell("counter", "large", { type: "HOLD", item } as never)));
+    await Promise.all(
+      Array.from({ length: 40 }, () => client.tell("counter", "large", { type: "HOLD", item } as never)),
+    );
     const entries = await Promise.race([
       client.history("counter", "large"),
       until("the history is written", () => undefined, 8_000),
@@ -371,7 +453,9 @@ describe("reads", () => {
       for await (const view of cluster.client.watch("nope", "a", { signal: stop.signal })) return view;
       return undefined;
     })();
-    const watched = Promise.race([watching, until("the watch ends", () => undefined, 1_000)]).finally(() => stop.abort());
+    const watched = Promise.race([watching, until("the watch ends", () => undefined, 1_000)]).finally(() =>
+      stop.abort(),
+    );
     await expect(watched).rejects.toThrow(errors.UnknownKindError);
   });
 
@@ -383,7 +467,9 @@ describe("reads", () => {
       for await (const view of client.watch("counter", "w", { signal: stop.signal })) return view;
       return undefined;
     })();
-    const view = await Promise.race([reading, until("the reader has left", () => undefined, 1_000)]).finally(() => stop.abort());
+    const view = await Promise.race([reading, until("the reader has left", () => undefined, 1_000)]).finally(() =>
+      stop.abort(),
+    );
     expect(view).toMatchObject({ context: { n: 1 } });
   });
 });
@@ -396,7 +482,15 @@ describe("versions", () => {
   const machine2 = setup({ types: { context: {} as V2, events: {} as EventLike } }).createMachine({
     context: { count: 0 },
     initial: "on",
-    states: { on: { on: { INC: { actions: [assign({ count: ({ context }) => context.count + 1 }), reply(({ context }) => context.count)] } } } },
+    states: {
+      on: {
+        on: {
+          INC: {
+            actions: [assign({ count: ({ context }) => context.count + 1 }), reply(({ context }) => context.count)],
+          },
+        },
+      },
+    },
   });
   const v2 = defineActor({ kind: "doc", machine: machine2, version: 2 });
   const migrating = defineActor({
@@ -413,7 +507,9 @@ describe("versions", () => {
       cluster.nodes.length = 0;
       await cluster.start("n1", [v2, counter]);
       await expect(client.ask("doc", "a", { type: "INC" })).rejects.toThrow(errors.VersionError);
-      await expect(client.query("doc", "a")).rejects.toThrow(/stored in version 1, the code has 2: give defineActor a migrate function/);
+      await expect(client.query("doc", "a")).rejects.toThrow(
+        /stored in version 1, the code has 2: give defineActor a migrate function/,
+      );
       expect(await client.ask("counter", "other", { type: "INC" })).toEqual({ n: 1 });
       expect(await client.ask("doc", "new", { type: "INC" })).toBe(1);
       await cluster.restart([migrating, counter]);
@@ -430,7 +526,9 @@ describe("versions", () => {
       await cluster.restart([v2, counter]);
       try {
         expect(await client.ask("counter", "b", { type: "INC" }, { deadlineMs: 3_000 })).toEqual({ n: 2 });
-        await expect(client.ask("doc", "a", { type: "INC" }, { deadlineMs: 1_000 })).rejects.toThrow(errors.VersionError);
+        await expect(client.ask("doc", "a", { type: "INC" }, { deadlineMs: 1_000 })).rejects.toThrow(
+          errors.VersionError,
+        );
       } finally {
         for (const node of [...cluster.nodes]) await cluster.crash(node);
       }
@@ -450,8 +548,19 @@ describe("calls", () => {
     const { client } = cluster;
     // They arrive while the actor is still being loaded.
     const lanes: Priority[] = ["low", "normal", "high", "critical", "low", "critical"];
-    await Promise.all(lanes.map((priority, i) => client.tell("counter", "lanes", { type: "NOTE", text: `${priority} ${i}` } as never, { priority })));
-    expect((await contextOf(client, "lanes")).log).toEqual(["critical 3", "critical 5", "high 2", "normal 1", "low 0", "low 4"]);
+    await Promise.all(
+      lanes.map((priority, i) =>
+        client.tell("counter", "lanes", { type: "NOTE", text: `${priority} ${i}` } as never, { priority }),
+      ),
+    );
+    expect((await contextOf(client, "lanes")).log).toEqual([
+      "critical 3",
+      "critical 5",
+      "high 2",
+      "normal 1",
+      "low 0",
+      "low 4",
+    ]);
   });
 
   test.each([
@@ -480,11 +589,15 @@ describe("calls", () => {
   test("a cyclic payload is refused by its path", async () => {
     const event: Record<string, unknown> = { type: "INC" };
     event["self"] = event;
-    await expect(cluster.client.ask("counter", "a", event as never)).rejects.toThrow(/The event\.self\.self.*refers to itself/);
+    await expect(cluster.client.ask("counter", "a", event as never)).rejects.toThrow(
+      /The event\.self\.self.*refers to itself/,
+    );
   });
 
   test.each([[0], [-5], [Number.NaN], [200_000]])("the deadline %d is refused", async (deadlineMs) => {
-    await expect(cluster.client.ask("counter", "a", { type: "INC" }, { deadlineMs })).rejects.toThrow(/give 1 to 120000 ms/);
+    await expect(cluster.client.ask("counter", "a", { type: "INC" }, { deadlineMs })).rejects.toThrow(
+      /give 1 to 120000 ms/,
+    );
   });
 
   test.each([
@@ -493,7 +606,9 @@ describe("calls", () => {
     ["a broken number", { sender: "s", seq: 1.5, low: 1 }],
   ])("a from with %s is refused", async (_what, from) => {
     const id = `from-${from.sender.length}-${from.seq}`.replace(".", "_");
-    await expect(cluster.client.ask("counter", id, { type: "INC" }, { from, deadlineMs: 1_000 })).rejects.toThrow(errors.TroupeError);
+    await expect(cluster.client.ask("counter", id, { type: "INC" }, { from, deadlineMs: 1_000 })).rejects.toThrow(
+      errors.TroupeError,
+    );
     await expect(cluster.client.query("counter", id)).rejects.toThrow(errors.ActorNotFoundError);
   });
 
@@ -506,13 +621,17 @@ describe("calls", () => {
     const client = await connect({ servers: shared.server.url, namespace: lonely.namespace });
     for (const { node } of lonely.nodes.splice(0)) await node.stop();
     const began = performance.now();
-    await expect(client.ask("counter", "a", { type: "INC" }, { deadlineMs: 200 })).rejects.toThrow(errors.DeadlineError);
+    await expect(client.ask("counter", "a", { type: "INC" }, { deadlineMs: 200 })).rejects.toThrow(
+      errors.DeadlineError,
+    );
     expect(performance.now() - began).toBeLessThan(1_000);
     const stop = new AbortController();
     const call = client.ask("counter", "a", { type: "INC" }, { signal: stop.signal });
     stop.abort();
     await expect(call).rejects.toThrow(errors.AbortedError);
-    await expect(client.ask("counter", "a", { type: "INC" }, { signal: stop.signal })).rejects.toThrow(errors.AbortedError);
+    await expect(client.ask("counter", "a", { type: "INC" }, { signal: stop.signal })).rejects.toThrow(
+      errors.AbortedError,
+    );
     await client.close();
     await lonely.stop();
   });

@@ -61,7 +61,9 @@ async function runPlain({ machine, script }: Case): Promise<Outcome> {
     if ("send" in step) actor.send(step.send as never);
     else {
       clock.increment(step.ms);
-      await until(`plain ${JSON.stringify(step.until)}`, () => isDeepStrictEqual(actor.getSnapshot().value, step.until));
+      await until(`plain ${JSON.stringify(step.until)}`, () =>
+        isDeepStrictEqual(actor.getSnapshot().value, step.until),
+      );
     }
   }
   return outcomeOf(actor.getSnapshot());
@@ -74,7 +76,11 @@ beforeAll(async () => {
 });
 afterAll(() => server.current.stop());
 
-const light = setup({ delays: { slow: 250 }, types: { context: {} as { changes: number } } }).createMachine({
+const light = setup({
+  delays: { slow: 250 },
+  types: { context: {} as { changes: number } },
+  actions: { count: assign({ changes: ({ context }: { context: { changes: number } }) => context.changes + 1 }) },
+}).createMachine({
   context: { changes: 0 },
   initial: "off",
   states: {
@@ -84,7 +90,7 @@ const light = setup({ delays: { slow: 250 }, types: { context: {} as { changes: 
     yellow: { exit: "count", after: { 80: "blinking" } },
     blinking: { on: { START: "red" } },
   },
-}).provide({ actions: { count: assign({ changes: ({ context }) => (context as { changes: number }).changes + 1 }) } });
+});
 
 const parallel = setup({ types: { context: {} as { log: string[] } } }).createMachine({
   context: { log: [] },
@@ -136,7 +142,9 @@ const PLAYER_SCRIPT: Step[] = [
   { send: { type: "PLAY" } },
 ];
 
-const order = setup({ types: { context: {} as { total: number }, output: {} as { total: number; by: string } } }).createMachine({
+const order = setup({
+  types: { context: {} as { total: number }, output: {} as { total: number; by: string } },
+}).createMachine({
   context: { total: 0 },
   initial: "open",
   states: {
@@ -155,7 +163,8 @@ const order = setup({ types: { context: {} as { total: number }, output: {} as {
 });
 
 const grade = setup({
-  types: { context: {} as { points: number } },
+  types: { context: {} as { points: number }, events: {} as Event },
+  actions: { earn: assign({ points: ({ context, event }) => context.points + Number(event["by"]) }) },
   guards: {
     isGood: ({ context }) => context.points >= 90,
     isFair: ({ context }) => context.points >= 50,
@@ -164,14 +173,12 @@ const grade = setup({
   context: { points: 40 },
   initial: "judging",
   states: {
-    judging: { always: [{ guard: "isGood", target: "good" }, { guard: "isFair", target: "fair" }, { target: "poor" }] },
+    judging: {
+      always: [{ guard: "isGood", target: "good" }, { guard: "isFair", target: "fair" }, { target: "poor" }],
+    },
     poor: { on: { EARN: { target: "judging", actions: "earn" } } },
     fair: { on: { EARN: { target: "judging", actions: "earn" } } },
     good: { type: "final" },
-  },
-}).provide({
-  actions: {
-    earn: assign({ points: ({ context, event }) => (context as { points: number }).points + Number((event as Event)["by"]) }),
   },
 });
 
@@ -288,7 +295,14 @@ const CASES: Case[] = [
   {
     name: "a traffic light with after",
     machine: light,
-    script: [{ send: { type: "START" } }, CRASH, { ms: 250, until: "green" }, { ms: 120, until: "yellow" }, CRASH, { ms: 80, until: "blinking" }],
+    script: [
+      { send: { type: "START" } },
+      CRASH,
+      { ms: 250, until: "green" },
+      { ms: 120, until: "yellow" },
+      CRASH,
+      { ms: 80, until: "blinking" },
+    ],
   },
   {
     name: "parallel states",
@@ -455,19 +469,27 @@ describe("a machine that works with others", () => {
   });
 
   test("sendTo() reaches the other actor once and in order, delayed or not, when both are killed between", async () => {
-    const account = setup({ types: { context: {} as { got: number[] }, events: {} as { type: "PUT"; n: number } } }).createMachine({
+    const account = setup({
+      types: { context: {} as { got: number[] }, events: {} as { type: "PUT"; n: number } },
+    }).createMachine({
       context: { got: [] },
       on: { PUT: { actions: assign({ got: ({ context, event }) => [...context.got, event.n] }) } },
     });
     const sender = setup({
-      types: { context: {} as { n: number }, events: {} as { type: "SEND" } | { type: "LATE" } | { type: "ME" } | { type: "SELF" } },
+      types: {
+        context: {} as { n: number },
+        events: {} as { type: "SEND" } | { type: "LATE" } | { type: "ME" } | { type: "SELF" },
+      },
     }).createMachine({
       context: { n: 0 },
       on: {
         SEND: {
           actions: [
             assign({ n: ({ context }) => context.n + 1 }),
-            sendTo(() => ref("account", "z"), ({ context }) => ({ type: "PUT", n: context.n })),
+            sendTo(
+              () => ref("account", "z"),
+              ({ context }) => ({ type: "PUT", n: context.n }),
+            ),
           ],
         },
         LATE: {
@@ -481,7 +503,10 @@ describe("a machine that works with others", () => {
         ME: { actions: sendTo(({ self }) => self, { type: "SELF" }) },
       },
     });
-    const kinds = [defineActor({ kind: "account", machine: account }), defineActor({ kind: "sender", machine: sender })];
+    const kinds = [
+      defineActor({ kind: "account", machine: account }),
+      defineActor({ kind: "sender", machine: sender }),
+    ];
     const cluster = await startCluster({ server: server.current, kinds });
     const got = async () => ((await cluster.client.query("account", "z")).context as { got: number[] }).got;
     try {
@@ -493,7 +518,10 @@ describe("a machine that works with others", () => {
       await cluster.restart();
       expect(await got()).toEqual([1, 2, 3, 4, 100]);
       await cluster.client.tell("sender", "s", { type: "ME" });
-      await until("own message", async () => ((await cluster.client.query("sender", "s")).context as { n: number }).n === 50);
+      await until(
+        "own message",
+        async () => ((await cluster.client.query("sender", "s")).context as { n: number }).n === 50,
+      );
     } finally {
       await cluster.stop();
     }
@@ -506,7 +534,9 @@ describe("a machine that works with others", () => {
     const cluster = await startCluster({ server: server.current, kinds: [defineActor({ kind: "bell", machine })] });
     const { broker, names } = cluster.client;
     const heard: unknown[] = [];
-    broker.subscribe(names.status("bell", "a"), (message) => heard.push(JSON.parse(Buffer.from(message.data).toString())));
+    broker.subscribe(names.status("bell", "a"), (message) =>
+      heard.push(JSON.parse(Buffer.from(message.data).toString())),
+    );
     await broker.flush();
     try {
       await cluster.client.tell("bell", "a", { type: "RING", n: 1 } as never);
@@ -514,7 +544,9 @@ describe("a machine that works with others", () => {
       await cluster.restart();
       await cluster.client.tell("bell", "a", { type: "RING", n: 2 } as never);
       await until("the second", () => heard.length === 2);
-      expect(heard).toEqual([1, 2].map((n) => ({ type: "emitted", kind: "bell", id: "a", event: { type: "rang", n } })));
+      expect(heard).toEqual(
+        [1, 2].map((n) => ({ type: "emitted", kind: "bell", id: "a", event: { type: "rang", n } })),
+      );
     } finally {
       await cluster.stop();
     }

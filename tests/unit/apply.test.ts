@@ -1,6 +1,6 @@
 /** One input on one state. Invariant: it takes effect as a whole or throws and leaves the state as it was, bit for bit. */
 import { describe, expect, test } from "vitest";
-import { assign, cancel, enqueueActions, fromPromise, raise, sendTo, setup } from "xstate";
+import { type AnyActorRef, assign, cancel, enqueueActions, fromPromise, raise, sendTo, setup } from "xstate";
 import { type ActorState, encodeCore, encodeOutbox, newState } from "../../runtime/actor-state.ts";
 import { applyInput, applyPoison, assertTakes, causeOf, isCurrent, replayInput } from "../../runtime/apply.ts";
 import { ref, reply } from "../../runtime/author.ts";
@@ -51,9 +51,18 @@ const wide = setup({
             }
           }),
         },
-        SPAWN: { actions: enqueueActions(({ enqueue, event }) => enqueue.spawnChild("work", { id: String(event["id"]), input: event["text"] as never })) },
-        SEND: { actions: sendTo(() => ref("other", "z"), ({ event }) => ({ type: "HI", text: event["text"] })) },
-        LOST: { actions: sendTo(() => ({ id: "x" }) as never, { type: "HI" }) },
+        SPAWN: {
+          actions: enqueueActions(({ enqueue, event }) =>
+            enqueue.spawnChild("work", { id: String(event["id"]), input: event["text"] as never }),
+          ),
+        },
+        SEND: {
+          actions: sendTo(
+            () => ref("other", "z"),
+            ({ event }) => ({ type: "HI", text: event["text"] }),
+          ),
+        },
+        LOST: { actions: sendTo(() => ({ id: "x" }) as unknown as AnyActorRef, { type: "HI" }) },
         ANSWER: { actions: reply(({ event }) => event["value"]) },
         END: "off",
       },
@@ -84,7 +93,10 @@ class Driver {
 
   get bytes(): string {
     const { state, kind } = this;
-    return Buffer.concat([encodeCore(state, kind.version, kind.runner), encodeOutbox(state)]).toString("hex") + state.extraBytes;
+    return (
+      Buffer.concat([encodeCore(state, kind.version, kind.runner), encodeOutbox(state)]).toString("hex") +
+      state.extraBytes
+    );
   }
 
   /** The input is refused and nothing is different. */
@@ -127,7 +139,11 @@ describe("applyInput()", () => {
   });
 
   test("takes just as many timers, invocations and messages as the bound says", () => {
-    for (const [what, count] of [["timers", MAX_TIMERS], ["work", MAX_INVOCATIONS], ["messages", MAX_OUTBOX]] as const) {
+    for (const [what, count] of [
+      ["timers", MAX_TIMERS],
+      ["work", MAX_INVOCATIONS],
+      ["messages", MAX_OUTBOX],
+    ] as const) {
       const driver = new Driver();
       driver.send({ type: "MANY", what, count });
       const { timers, invocations, outbox } = driver.state;
@@ -150,13 +166,16 @@ describe("applyInput()", () => {
     ["messages", (i: number) => ({ type: "SEND", text: `${HUNDRED_K}${i}` })],
   ])("refuses the input that makes the %s too large, one by one", (_what, event) => {
     const driver = new Driver();
-    const quiet = (i: number) => applyInput(driver.kind, ADDRESS, driver.state, driver.input(event(i), Tag.Tell), 1_000);
+    const quiet = (i: number) =>
+      applyInput(driver.kind, ADDRESS, driver.state, driver.input(event(i), Tag.Tell), 1_000);
     for (let i = 0; i < 4; i++) quiet(i);
     expect(() => {
       for (let i = 4; i < 8; i++) quiet(i);
     }).toThrow(StateError);
     const { state, kind } = driver;
-    expect(encodeCore(state, kind.version, kind.runner).length + encodeOutbox(state).length).toBeLessThan(2 * MAX_STATE_BYTES);
+    expect(encodeCore(state, kind.version, kind.runner).length + encodeOutbox(state).length).toBeLessThan(
+      2 * MAX_STATE_BYTES,
+    );
   });
 
   test("a timer that is gone takes its bytes with it", () => {
@@ -175,7 +194,9 @@ describe("applyInput()", () => {
     expect(decodeAnswer(reply)).toEqual({ a: 1 });
     const state = driver.send({ type: "COUNT" }).answer as Uint8Array;
     expect(decodeAnswer(state)).toEqual({ status: "active", value: "on", context: { items: [], n: 1 }, revision: 2 });
-    expect(applyInput(driver.kind, ADDRESS, driver.state, driver.input({ type: "COUNT" }, Tag.Tell), 1).answer).toBe(null);
+    expect(applyInput(driver.kind, ADDRESS, driver.state, driver.input({ type: "COUNT" }, Tag.Tell), 1).answer).toBe(
+      null,
+    );
   });
 
   test("drops timers and invocations when the machine ends, and takes no more", () => {
@@ -184,13 +205,23 @@ describe("applyInput()", () => {
     driver.send({ type: "SPAWN", id: "w", text: "" });
     driver.send({ type: "END" });
     expect([driver.state.timers.size, driver.state.invocations.size]).toEqual([0, 0]);
-    expect(() => assertTakes(driver.kind, ADDRESS, driver.state, driver.input({ type: "COUNT" }))).toThrow(ActorDoneError);
-    expect(() => assertTakes(driver.kind, ADDRESS, driver.state, driver.input({ type: "NOPE" }))).toThrow(UnknownEventError);
+    expect(() => assertTakes(driver.kind, ADDRESS, driver.state, driver.input({ type: "COUNT" }))).toThrow(
+      ActorDoneError,
+    );
+    expect(() => assertTakes(driver.kind, ADDRESS, driver.state, driver.input({ type: "NOPE" }))).toThrow(
+      UnknownEventError,
+    );
   });
 
   test("replayInput() gives the same bytes as the first run", () => {
     const [first, again] = [new Driver(), new Driver()];
-    const script: EventLike[] = [{ type: "COUNT" }, { type: "TIMER", id: "a" }, { type: "SEND" }, { type: "SPAWN", id: "w", text: "" }, { type: "KEEP", item: [1] }];
+    const script: EventLike[] = [
+      { type: "COUNT" },
+      { type: "TIMER", id: "a" },
+      { type: "SEND" },
+      { type: "SPAWN", id: "w", text: "" },
+      { type: "KEEP", item: [1] },
+    ];
     for (const [i, event] of script.entries()) {
       first.send(event, 1_000 + i);
       replayInput(again.kind, ADDRESS, again.state, again.input(event), 1_000 + i);
@@ -203,7 +234,15 @@ describe("isCurrent()", () => {
   test("is false for a timer or result whose state was left, even if entered again since", () => {
     const driver = new Driver();
     driver.send({ type: "TIMER", id: "t" });
-    const fired = (seq: number): Input => ({ tag: Tag.TimerFired, sender: "t", seq, low: 0, ttlMs: 0, lane: 1, event: { type: "COUNT" } });
+    const fired = (seq: number): Input => ({
+      tag: Tag.TimerFired,
+      sender: "t",
+      seq,
+      low: 0,
+      ttlMs: 0,
+      lane: 1,
+      event: { type: "COUNT" },
+    });
     expect(isCurrent(driver.state, fired(1))).toBe(true);
     driver.send({ type: "TIMER", id: "t" });
     expect([isCurrent(driver.state, fired(1)), isCurrent(driver.state, fired(2))]).toEqual([false, true]);
@@ -214,7 +253,8 @@ describe("isCurrent()", () => {
   });
 });
 
-const shaky = (options: Partial<ActorOptions<typeof wide>>) => runnable(defineActor({ kind: "k", machine: wide, ...options }));
+const shaky = (options: Partial<ActorOptions<typeof wide>>) =>
+  runnable(defineActor({ kind: "k", machine: wide, ...options }));
 
 /** Its first state works by a timer and an invocation, and what they bring may be poison. */
 const restless = runnable(
@@ -254,7 +294,8 @@ describe("applyPoison()", () => {
   test("more poison than the intensity within the period ends the actor, later poison counts anew", () => {
     const kind = shaky({ supervision: { intensity: 2, periodMs: 1_000 } });
     const driver = new Driver(kind);
-    const poison = (timeMs: number) => applyPoison(kind, ADDRESS, driver.state, driver.input({ type: "THROW" }), timeMs, "cause");
+    const poison = (timeMs: number) =>
+      applyPoison(kind, ADDRESS, driver.state, driver.input({ type: "THROW" }), timeMs, "cause");
     for (const timeMs of [0, 500, 1_000, 1_600]) poison(timeMs);
     expect(driver.state.stopped).toBe(null);
     poison(1_700);
@@ -266,11 +307,25 @@ describe("applyPoison()", () => {
     driver.send({ type: "GO" });
     const { timers, invocations } = driver.state;
     const [timer] = [...timers];
-    const input: Input = { tag: Tag.TimerFired, sender: timer?.[0] as string, seq: 1, low: 0, ttlMs: 0, lane: 1, event: timer?.[1].event as EventLike };
+    const input: Input = {
+      tag: Tag.TimerFired,
+      sender: timer?.[0] as string,
+      seq: 1,
+      low: 0,
+      ttlMs: 0,
+      lane: 1,
+      event: timer?.[1].event as EventLike,
+    };
     applyPoison(restless, ADDRESS, driver.state, input, 2_000, "Boom");
     expect([...timers.values()]).toMatchObject([{ generation: 2, dueAtMs: 2_100 }]);
     expect([...invocations]).toMatchObject([["w", { startedBy: 2 }]]);
-    const result: Input = { ...input, tag: Tag.InvocationSettled, sender: "w", seq: 2, event: { type: "xstate.done.actor.w" } };
+    const result: Input = {
+      ...input,
+      tag: Tag.InvocationSettled,
+      sender: "w",
+      seq: 2,
+      event: { type: "xstate.done.actor.w" },
+    };
     applyPoison(restless, ADDRESS, driver.state, result, 3_000, "Boom");
     expect([...invocations]).toMatchObject([["w", { startedBy: 3 }]]);
     expect([...timers.values()]).toMatchObject([{ generation: 3, dueAtMs: 3_100 }]);
@@ -280,7 +335,9 @@ describe("applyPoison()", () => {
     const kind = shaky({ supervision: { strategy: "escalate", supervisor: () => ({ kind: "boss", id: "b" }) } });
     const driver = new Driver(kind);
     applyPoison(kind, ADDRESS, driver.state, driver.input({ type: "THROW" }), 1, "cause");
-    expect([...driver.state.outbox.values()]).toMatchObject([{ to: "boss/b", event: { type: "actor.failed", kind: "k", id: "a", reason: "cause" } }]);
+    expect([...driver.state.outbox.values()]).toMatchObject([
+      { to: "boss/b", event: { type: "actor.failed", kind: "k", id: "a", reason: "cause" } },
+    ]);
     expect(driver.state.stopped).toBe("cause");
   });
 

@@ -20,7 +20,12 @@ const leaf = fc.oneof(
 );
 const key = text.filter((name) => name !== "__proto__");
 const { plain } = fc.letrec((tie) => ({
-  plain: fc.oneof({ depthSize: "small", withCrossShrink: true }, leaf, fc.array(tie("plain"), { maxLength: 6 }), fc.dictionary(key, tie("plain"), { maxKeys: 6, noNullPrototype: true })),
+  plain: fc.oneof(
+    { depthSize: "small", withCrossShrink: true },
+    leaf,
+    fc.array(tie("plain"), { maxLength: 6 }),
+    fc.dictionary(key, tie("plain"), { maxKeys: 6, noNullPrototype: true }),
+  ),
 }));
 
 /** Bytes come back as Buffers: their content is what counts. */

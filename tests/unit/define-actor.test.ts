@@ -26,6 +26,10 @@ import { Tag } from "../../runtime/envelope.ts";
 import { DefinitionError } from "../../runtime/errors.ts";
 import { runnable } from "../../runtime/runnable.ts";
 
+/** Any machine: XState's own type for it refuses some under exactOptionalPropertyTypes. */
+type Machine = object;
+const toMachine = (machine: Machine): AnyStateMachine => machine as AnyStateMachine;
+
 const child = setup({}).createMachine({});
 const load = fromPromise(async () => 1);
 const observable = fromObservable(() => ({ subscribe: () => ({ unsubscribe: () => undefined }) }));
@@ -36,15 +40,29 @@ const PROMISE = /use fromPromise/;
 const NAMED = /name it in setup\(\{ actions \}\)/;
 
 /** What, machine, path in the message, remedy in the message. */
-const REFUSED: readonly (readonly [string, () => AnyStateMachine, string, RegExp])[] = [
-  ["a callback actor", () => setup({ actors: { x: fromCallback(() => undefined) } }).createMachine({}), "actors.x", PROMISE],
+const REFUSED: readonly (readonly [string, () => Machine, string, RegExp])[] = [
+  [
+    "a callback actor",
+    () => setup({ actors: { x: fromCallback(() => undefined) } }).createMachine({}),
+    "actors.x",
+    PROMISE,
+  ],
   ["an observable actor", () => setup({ actors: { x: observable } }).createMachine({}), "actors.x", PROMISE],
   ["an event observable", () => setup({ actors: { x: events } }).createMachine({}), "actors.x", PROMISE],
-  ["a child machine", () => setup({ actors: { x: child } }).createMachine({}), "actors.x", /sendTo\(ref\("kind", id\)\)/],
+  [
+    "a child machine",
+    () => setup({ actors: { x: child } }).createMachine({}),
+    "actors.x",
+    /sendTo\(ref\("kind", id\)\)/,
+  ],
   ["transition logic", () => setup({ actors: { x: counter } }).createMachine({}), "actors.x", PROMISE],
   [
     "an invoked callback written in place",
-    () => setup({}).createMachine({ initial: "a", states: { a: { invoke: { id: "c", src: fromCallback(() => undefined) } } } } as never),
+    () =>
+      setup({}).createMachine({
+        initial: "a",
+        states: { a: { invoke: { id: "c", src: fromCallback(() => undefined) } } },
+      } as never),
     'a.invoke "c"',
     PROMISE,
   ],
@@ -66,8 +84,18 @@ const REFUSED: readonly (readonly [string, () => AnyStateMachine, string, RegExp
     "a.b.entry",
     NAMED,
   ],
-  ["an inline action on exit", () => setup({}).createMachine({ initial: "a", states: { a: { exit: inline } } }), "a.exit", NAMED],
-  ["an inline action on an event", () => setup({}).createMachine({ on: { GO: { actions: [inline] } } }), "(root).on.GO", NAMED],
+  [
+    "an inline action on exit",
+    () => setup({}).createMachine({ initial: "a", states: { a: { exit: inline } } }),
+    "a.exit",
+    NAMED,
+  ],
+  [
+    "an inline action on an event",
+    () => setup({}).createMachine({ on: { GO: { actions: [inline] } } }),
+    "(root).on.GO",
+    NAMED,
+  ],
   [
     "an inline action on always",
     () => setup({}).createMachine({ initial: "a", states: { a: { always: { target: "b", actions: inline } }, b: {} } }),
@@ -96,7 +124,12 @@ const REFUSED: readonly (readonly [string, () => AnyStateMachine, string, RegExp
     "initial",
     NAMED,
   ],
-  ["sendParent", () => setup({}).createMachine({ entry: sendParent({ type: "HI" }) }), "(root).entry", /keep the address in the context/],
+  [
+    "sendParent",
+    () => setup({}).createMachine({ entry: sendParent({ type: "HI" }) }),
+    "(root).entry",
+    /keep the address in the context/,
+  ],
   [
     "a named sendParent",
     () => setup({ actions: { tell: sendParent({ type: "HI" }) } }).createMachine({ entry: "tell" }),
@@ -105,7 +138,11 @@ const REFUSED: readonly (readonly [string, () => AnyStateMachine, string, RegExp
   ],
   [
     "a systemId",
-    () => setup({ actors: { load } }).createMachine({ initial: "a", states: { a: { invoke: { id: "l", src: "load", systemId: "sys" } } } }),
+    () =>
+      setup({ actors: { load } }).createMachine({
+        initial: "a",
+        states: { a: { invoke: { id: "l", src: "load", systemId: "sys" } } },
+      }),
     'a.invoke "l" has a systemId',
     /address actors by kind and id/,
   ],
@@ -119,7 +156,12 @@ const REFUSED: readonly (readonly [string, () => AnyStateMachine, string, RegExp
     'a.invoke "l" has onSnapshot',
     /use onDone and onError/,
   ],
-  ["a spawn of logic in place", () => setup({}).createMachine({ entry: spawnChild(load) } as never), "(root).entry", /spawnChild\("name"\)/],
+  [
+    "a spawn of logic in place",
+    () => setup({}).createMachine({ entry: spawnChild(load) } as never),
+    "(root).entry",
+    /spawnChild\("name"\)/,
+  ],
   [
     "a spawn with a systemId",
     () => setup({ actors: { load } }).createMachine({ entry: spawnChild("load", { systemId: "sys" }) } as never),
@@ -132,7 +174,7 @@ describe("defineActor() refuses", () => {
   test.each(REFUSED)("%s", (_what, machine, path, remedy) => {
     let thrown: unknown;
     try {
-      defineActor({ kind: "bad", machine: machine() });
+      defineActor({ kind: "bad", machine: toMachine(machine()) });
     } catch (error) {
       thrown = error;
     }
@@ -143,11 +185,14 @@ describe("defineActor() refuses", () => {
     expect(message).toMatch(remedy);
   });
 
-  test.each(["version", "snapshotEvery", "invocationDeadlineMs", "passivateAfterMs"])("an option %s that is no whole number above 0", (key) => {
-    for (const value of [0, -1, 1.5, Number.NaN, "1"]) {
-      expect(() => defineActor({ kind: "k", machine: child, [key]: value })).toThrow(`Option "${key}" is`);
-    }
-  });
+  test.each(["version", "snapshotEvery", "invocationDeadlineMs", "passivateAfterMs"])(
+    "an option %s that is no whole number above 0",
+    (key) => {
+      for (const value of [0, -1, 1.5, Number.NaN, "1"]) {
+        expect(() => defineActor({ kind: "k", machine: child, [key]: value })).toThrow(`Option "${key}" is`);
+      }
+    },
+  );
 
   test.each(["historyDays"])("an option %s below 0 or broken", (key) => {
     for (const value of [-1, 0.5, Number.NaN]) {
@@ -164,7 +209,9 @@ describe("defineActor() refuses", () => {
   });
 
   test("escalate without a supervisor", () => {
-    expect(() => defineActor({ kind: "k", machine: child, supervision: { strategy: "escalate" } })).toThrow("supervisor");
+    expect(() => defineActor({ kind: "k", machine: child, supervision: { strategy: "escalate" } })).toThrow(
+      "supervisor",
+    );
   });
 
   test.each(["", "A", "1a", "a.b", "a b", "a*", "a>", "ä", "a".repeat(33)])("the kind %j", (kind) => {
@@ -172,11 +219,17 @@ describe("defineActor() refuses", () => {
   });
 });
 
-const ACCEPTED: readonly (readonly [string, () => AnyStateMachine])[] = [
+const ACCEPTED: readonly (readonly [string, () => Machine])[] = [
   ["an empty machine", () => setup({}).createMachine({})],
   ["an inline guard", () => setup({}).createMachine({ on: { GO: { guard: () => true, actions: assign({}) } } })],
   ["a named custom action", () => setup({ actions: { ring: () => undefined } }).createMachine({ entry: "ring" })],
-  ["a named action with params", () => setup({ actions: { ring: (_, _p: { n: number }) => undefined } }).createMachine({ entry: { type: "ring", params: { n: 1 } } })],
+  [
+    "a named action with params",
+    () =>
+      setup({ actions: { ring: (_args, _params: { n: number }) => undefined } }).createMachine({
+        entry: { type: "ring", params: { n: 1 } },
+      }),
+  ],
   [
     "all built-in actions",
     () =>
@@ -200,25 +253,55 @@ const ACCEPTED: readonly (readonly [string, () => AnyStateMachine])[] = [
         },
       }),
   ],
-  ["a named promise", () => setup({ actors: { load } }).createMachine({ initial: "a", states: { a: { invoke: { src: "load" } } } })],
-  ["a promise in place", () => setup({}).createMachine({ initial: "a", states: { a: { invoke: { src: load } } } } as never)],
+  [
+    "a named promise",
+    () => setup({ actors: { load } }).createMachine({ initial: "a", states: { a: { invoke: { src: "load" } } } }),
+  ],
+  [
+    "a promise in place",
+    () => setup({}).createMachine({ initial: "a", states: { a: { invoke: { src: load } } } } as never),
+  ],
   [
     "two promises in one state",
-    () => setup({ actors: { load } }).createMachine({ initial: "a", states: { a: { invoke: [{ id: "x", src: "load" }, { id: "y", src: "load" }] } } }),
+    () =>
+      setup({ actors: { load } }).createMachine({
+        initial: "a",
+        states: {
+          a: {
+            invoke: [
+              { id: "x", src: "load" },
+              { id: "y", src: "load" },
+            ],
+          },
+        },
+      }),
   ],
 ];
 
 describe("defineActor() takes", () => {
   test.each(ACCEPTED)("%s, unchanged", (_what, make) => {
-    const machine = make();
+    const machine = toMachine(make());
     expect(defineActor({ kind: "good", machine }).machine).toBe(machine);
   });
 
   test("events as the machine declares them, and never the runtime's own", () => {
-    const machine = setup({}).createMachine({ on: { GO: {}, "job.*": {} }, initial: "a", states: { a: { after: { 5: "b" } }, b: {} } });
+    const machine = setup({}).createMachine({
+      on: { GO: {}, "job.*": {} },
+      initial: "a",
+      states: { a: { after: { 5: "b" } }, b: {} },
+    });
     const { accepts } = defineActor({ kind: "k", machine });
     for (const type of ["GO", "job.x", "job.x.y", "job"]) expect([type, accepts(type)]).toEqual([type, true]);
-    for (const type of ["", "NO", "jobs", "go", "xstate.after.5.(machine).a", "xstate.done.actor.x", "xstate.init", "xstate.stop"]) {
+    for (const type of [
+      "",
+      "NO",
+      "jobs",
+      "go",
+      "xstate.after.5.(machine).a",
+      "xstate.done.actor.x",
+      "xstate.init",
+      "xstate.stop",
+    ]) {
       expect([type, accepts(type)]).toEqual([type, false]);
     }
     const all = defineActor({ kind: "k", machine: setup({}).createMachine({ on: { "*": {} } }) });
@@ -234,6 +317,8 @@ test("applyInput() refuses spawn() inside assign as poison and names the way out
   const kind = runnable(defineActor({ kind: "k", machine }));
   const input = { tag: Tag.Ask, sender: "c", seq: 1, low: 1, ttlMs: 0, lane: 2, event: { type: "GO" } };
   const state = newState();
-  expect(() => applyInput(kind, { kind: "k", id: "a" }, state, input, 1)).toThrow(/spawn\(\) inside assign.*spawnChild/);
+  expect(() => applyInput(kind, { kind: "k", id: "a" }, state, input, 1)).toThrow(
+    /spawn\(\) inside assign.*spawnChild/,
+  );
   expect(state).toEqual(newState());
 });

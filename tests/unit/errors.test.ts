@@ -13,7 +13,7 @@ interface Row {
 
 type ErrorClass = new (...args: never[]) => errors.TroupeError;
 
-const isErrorClass = (value: unknown): value is ErrorClass =>
+const isErrorClass = (value: unknown): boolean =>
   typeof value === "function" && value.prototype instanceof errors.TroupeError;
 
 /** RemoteError carries whatever code a newer node sent: it has none of its own. */
@@ -22,7 +22,7 @@ function make(Class: ErrorClass): errors.TroupeError {
   return new (Class as unknown as new (...args: unknown[]) => errors.TroupeError)("a", 1);
 }
 
-const CLASSES = Object.values(errors).filter(isErrorClass);
+const CLASSES = Object.values(errors as Record<string, unknown>).filter(isErrorClass) as ErrorClass[];
 const OWN = CLASSES.filter((Class) => (Class as unknown) !== errors.RemoteError);
 const ROWS: Row[] = OWN.map((Class) => {
   const { code, retryable } = make(Class);
@@ -32,12 +32,19 @@ const ROWS: Row[] = OWN.map((Class) => {
 /** Rows `| CODE | class | retryable | …` of the section `## Errors`. */
 function documented(): string[][] {
   if (!existsSync(DOCUMENT)) throw new Error("ARCHITECTURE.md is missing: write it with a section ## Errors");
-  const section = readFileSync(DOCUMENT, "utf8").split(/^## /m).find((part) => /^Errors\s*$/m.test(part.split("\n")[0] ?? ""));
+  const section = readFileSync(DOCUMENT, "utf8")
+    .split(/^## /m)
+    .find((part) => /^Errors\s*$/m.test(part.split("\n")[0] ?? ""));
   if (section === undefined) throw new Error('ARCHITECTURE.md has no section "## Errors"');
   return section
     .split("\n")
     .filter((line) => line.startsWith("|"))
-    .map((line) => line.split("|").slice(1, -1).map((cell) => cell.replaceAll("`", "").trim()))
+    .map((line) =>
+      line
+        .split("|")
+        .slice(1, -1)
+        .map((cell) => cell.replaceAll("`", "").trim()),
+    )
     .filter(([code]) => /^[A-Z_]+$/.test(code ?? ""));
 }
 

@@ -43,7 +43,9 @@ describe("Mailbox", () => {
           expect(box.size).toBe(pushed - served.length);
         }
         served.push(...box.drain(script.length * pace));
-        expect(served.map(({ input }) => input.seq).sort((a, b) => a - b)).toEqual(Array.from({ length: pushed }, (_, i) => i));
+        expect(served.map(({ input }) => input.seq).sort((a, b) => a - b)).toEqual(
+          Array.from({ length: pushed }, (_, i) => i),
+        );
         for (const lane of [0, 1, 2, 3]) {
           const seqs = served.filter(({ input }) => input.lane === lane).map(({ input }) => input.seq);
           expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
@@ -54,7 +56,7 @@ describe("Mailbox", () => {
 
   test("shift() serves a low letter within its ageing bound, though critical ones never end", () => {
     fc.assert(
-      fc.property(lanes, fc.integer({ min: 1, max: 300 }), (lane, pace) => {
+      fc.property(lanes, fc.integer({ min: 10, max: 300 }), (lane, pace) => {
         const box = new Mailbox();
         box.push(letter(lane, -1, 0));
         for (let time = 0; ; time += pace) {

@@ -34,7 +34,11 @@ describe("placeShard()", () => {
   test("gives each node a rough share, though names differ in one letter", () => {
     for (const count of [2, 3, 5]) {
       const nodes = Array.from({ length: count }, (_, i) => `node-${i}.${"ab".repeat(5)}${String(i).padStart(2, "0")}`);
-      const shares = nodes.map((node) => Array.from({ length: 1_024 }, (_, shard) => placeShard(shard, nodes)).filter((owner) => owner === node).length);
+      const shares = nodes.map(
+        (node) =>
+          Array.from({ length: 1_024 }, (_, shard) => placeShard(shard, nodes)).filter((owner) => owner === node)
+            .length,
+      );
       for (const share of shares) {
         expect(share).toBeGreaterThan((1_024 / count) * 0.7);
         expect(share).toBeLessThan((1_024 / count) * 1.3);
@@ -49,7 +53,7 @@ describe("placeShard()", () => {
 
 describe("shardOf()", () => {
   test("is a shard, the same for the same address, and spreads ids that count up", () => {
-    const counts = new Array<number>(SHARDS).fill(0);
+    const counts = Array.from({ length: SHARDS }, () => 0);
     for (let i = 0; i < SHARDS * 200; i++) {
       const shard = shardOf("counter", `k${i}`, SHARDS);
       expect(shard).toBe(shardOf("counter", `k${i}`, SHARDS));

@@ -18,7 +18,10 @@ interface Wire {
 const acts = fc.array(
   fc.oneof(
     fc.record({ act: fc.constantFrom("send", "restart" as const) }),
-    fc.record({ act: fc.constantFrom("repeat", "settle", "deliver", "deliver", "deliver", "lose" as const), pick: fc.nat(1_000) }),
+    fc.record({
+      act: fc.constantFrom("repeat", "settle", "deliver", "deliver", "deliver", "lose" as const),
+      pick: fc.nat(1_000),
+    }),
   ),
   { maxLength: 120 },
 );
@@ -39,7 +42,8 @@ describe("Senders", () => {
           if (step.act === "send") {
             open.add(next);
             send(next++);
-          } else if (step.act === "restart") senders = Senders.fromRecord(decode(encode(senders.toRecord())) as SenderRecord[]);
+          } else if (step.act === "restart")
+            senders = Senders.fromRecord(decode(encode(senders.toRecord())) as SenderRecord[]);
           else if (step.act === "repeat" && numbers.length > 0) send(numbers[pick % numbers.length] as number);
           else if (step.act === "settle" && numbers.length > 0) open.delete(numbers[pick % numbers.length] as number);
           else if (step.act === "lose" && wire.length > 0) wire.splice(pick % wire.length, 1);
@@ -63,7 +67,8 @@ describe("Senders", () => {
 
   test("toRecord() and fromRecord() keep all, and the bytes of kept answers", () => {
     const senders = new Senders();
-    for (let seq = 1; seq <= 20; seq++) senders.mark(`c${seq % 3}`, seq, Math.max(1, seq - 5), seq, seq % 2 === 0 ? answer(seq) : null);
+    for (let seq = 1; seq <= 20; seq++)
+      senders.mark(`c${seq % 3}`, seq, Math.max(1, seq - 5), seq, seq % 2 === 0 ? answer(seq) : null);
     const copy = Senders.fromRecord(senders.toRecord());
     expect(copy.toRecord()).toEqual(senders.toRecord());
     expect(copy.bytes).toBe(senders.bytes);

@@ -113,7 +113,8 @@ export class Bank {
     for (const id of this.#ids) {
       const journaled = new Set((await this.#cluster.client.history(account.kind, id)).map(({ event }) => event["no"]));
       for (const { no, from, atMs } of this.#acked) {
-        if (from === id && !journaled.has(no)) missing.push(`transfer ${no} from ${id}, acknowledged at ${atMs}, is not in the history`);
+        if (from === id && !journaled.has(no))
+          missing.push(`transfer ${no} from ${id}, acknowledged at ${atMs}, is not in the history`);
       }
     }
     return missing;
