@@ -10,7 +10,7 @@ import type { ActorKind } from "./define-actor.ts";
 import { collectEffects, type Effects, noEffects } from "./effects.ts";
 import { encodeError, encodeValue, type Input, Tag } from "./envelope.ts";
 import { ActorDoneError, PoisonMessageError, StateError, type TroupeError, TroupeError as BaseError, UnknownEventError } from "./errors.ts";
-import { MAX_INVOCATIONS, MAX_OUTBOX, MAX_STATE_BYTES, MAX_TIMERS } from "./limits.ts";
+import { MAX_CAUSE_LENGTH, MAX_INVOCATIONS, MAX_OUTBOX, MAX_STATE_BYTES, MAX_TIMERS } from "./limits.ts";
 import type { Stepped } from "./machine.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { supervise } from "./supervision.ts";
@@ -83,10 +83,11 @@ function run(kind: RunnableKind, address: Address, state: ActorState, input: Inp
 /** Applies an input that was found to be poison: the state stays but for what supervision decides. Never throws. */
 export function applyPoison(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number, cause: string): Applied {
   const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1 };
-  const effects = withScope(scope, () => supervise(kind, address, state, timeMs, cause));
-  const answer = input.tag === Tag.Ask || input.tag === Tag.Tell ? encodeError(poisonError(address, cause)) : null;
+  // Before supervision: a restart may set the same ones anew.
   if (input.tag === Tag.TimerFired) state.timers.delete(input.sender);
   if (input.tag === Tag.InvocationSettled) state.invocations.delete(input.sender);
+  const effects = withScope(scope, () => supervise(kind, address, state, timeMs, cause));
+  const answer = input.tag === Tag.Ask || input.tag === Tag.Tell ? encodeError(poisonError(address, cause)) : null;
   settle(state, input, timeMs, answer);
   return { answer, effects };
 }
@@ -97,8 +98,8 @@ export function poisonError(address: Address, cause: string): TroupeError {
 
 /** What is written of a poison message's cause: stable, for the journal and the dead letter. */
 export function causeOf(error: unknown): string {
-  if (error instanceof BaseError) return `${error.code}: ${error.message}`;
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  const text = error instanceof Error ? `${error instanceof BaseError ? error.code : error.name}: ${error.message}` : String(error);
+  return text.length > MAX_CAUSE_LENGTH ? `${text.slice(0, MAX_CAUSE_LENGTH)}…` : text;
 }
 
 interface Step {
@@ -132,13 +133,33 @@ function answerOf(effects: Effects, snapshot: AnyMachineSnapshot, revision: numb
 }
 
 function assertBounds(kind: RunnableKind, state: ActorState, snapshot: AnyMachineSnapshot, effects: Effects, answer: Uint8Array | null): void {
-  const size = contextSize(state, snapshot) + state.extraBytes + effects.bytes + state.senders.bytes + (answer?.length ?? 0);
+  const size = contextSize(state, snapshot) + state.extraBytes + pendingBytes(state, effects) + effects.bytes + state.senders.bytes + (answer?.length ?? 0);
   if (size > MAX_STATE_BYTES) {
     throw new StateError(`The state of a "${kind.kind}" would take about ${size} bytes, more than ${MAX_STATE_BYTES}: keep large data elsewhere`);
   }
   if (state.outbox.size + effects.outgoing.length > MAX_OUTBOX) throw new StateError(`The outbox would hold more than ${MAX_OUTBOX} messages: are the receivers alive?`);
-  if (state.timers.size + effects.setTimers.length > MAX_TIMERS) throw new StateError(`The actor would have more than ${MAX_TIMERS} timers: cancel some`);
-  if (state.invocations.size + effects.start.length > MAX_INVOCATIONS) throw new StateError(`The actor would run more than ${MAX_INVOCATIONS} invocations: await some`);
+  if (effects.setTimers.length > 0 && grown(state.timers, effects.cancelTimers, effects.setTimers) > MAX_TIMERS) throw new StateError(`The actor would have more than ${MAX_TIMERS} timers: cancel some`);
+  if (effects.start.length > 0 && grown(state.invocations, effects.stop, effects.start) > MAX_INVOCATIONS) throw new StateError(`The actor would run more than ${MAX_INVOCATIONS} invocations: await some`);
+}
+
+/** How many there will be: what goes away and comes again counts once. */
+function grown(held: ReadonlyMap<string, unknown>, gone: readonly string[], added: readonly (readonly [string, unknown])[]): number {
+  const left = new Set(gone.filter((id) => held.has(id)));
+  return held.size - left.size + added.filter(([id]) => left.has(id) || !held.has(id)).length;
+}
+
+/** Payloads of the timers and invocations that stay. */
+function pendingBytes({ timers, invocations }: ActorState, { cancelTimers, stop }: Effects): number {
+  let size = 0;
+  for (const [id, timer] of timers) if (!cancelTimers.includes(id)) size += sizeOnce(timer.event);
+  for (const [id, { input }] of invocations) if (!stop.includes(id)) size += typeof input === "object" && input !== null ? sizeOnce(input) : sizeOf(input, "The input");
+  return size;
+}
+
+function sizeOnce(value: object): number {
+  let size = sizes.get(value);
+  if (size === undefined) sizes.set(value, (size = sizeOf(value, "The payload")));
+  return size;
 }
 
 /** Sizes of large parts of contexts, which keep their identity through `assign`. Small ones cost less to count than to remember. */

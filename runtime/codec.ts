@@ -40,7 +40,7 @@ const SHORT_TEXT = 32;
 function measure(value: unknown, depth: number): number {
   switch (typeof value) {
     case "string":
-      return (value.length <= SHORT_TEXT ? value.length * 3 : Buffer.byteLength(value)) + 5;
+      return value.isWellFormed() ? textSize(value) : -1;
     case "number":
       return 9;
     case "boolean":
@@ -52,6 +52,8 @@ function measure(value: unknown, depth: number): number {
       return -1;
   }
 }
+
+const textSize = (text: string): number => (text.length <= SHORT_TEXT ? text.length * 3 : Buffer.byteLength(text)) + 5;
 
 function measureObject(value: object, depth: number): number {
   if (depth >= MAX_DEPTH) return -1;
@@ -65,19 +67,21 @@ function measureObject(value: object, depth: number): number {
     return size;
   }
   if (value instanceof Uint8Array) return value.length + 5;
-  if (value instanceof Date) return 15;
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? -1 : 15;
   const prototype = Object.getPrototypeOf(value) as unknown;
   if (prototype !== Object.prototype && prototype !== null) return -1;
   for (const key in value) {
     const part = measure((value as Record<string, unknown>)[key], depth + 1);
-    if (part < 0) return -1;
-    size += key.length + 5 + part;
+    // The packer renames this key and replaces half a surrogate pair.
+    if (part < 0 || key === "__proto__" || !key.isWellFormed()) return -1;
+    size += textSize(key) + part;
   }
   return size;
 }
 
 function explain(value: unknown, path: string, depth: number): string | undefined {
   if (typeof value !== "object" || value === null) {
+    if (typeof value === "string" && !value.isWellFormed()) return `${path} holds half a surrogate pair: send whole characters, or bytes`;
     return measure(value, 0) < 0 ? `${path} is a ${typeof value}: use plain data` : undefined;
   }
   if (depth >= MAX_DEPTH) return `${path.slice(0, 120)}… is nested deeper than ${MAX_DEPTH} levels, or refers to itself: flatten it`;
@@ -85,7 +89,9 @@ function explain(value: unknown, path: string, depth: number): string | undefine
   if (!Array.isArray(value) && !isPlain && !(value instanceof Uint8Array) && !(value instanceof Date)) {
     return `${path} is a ${value.constructor?.name ?? "class instance"}: use a plain object, array, Date or Uint8Array`;
   }
+  if (value instanceof Date && Number.isNaN(value.getTime())) return `${path} is a Date without a time: use null`;
   for (const [key, item] of Object.entries(value)) {
+    if (key === "__proto__" || !key.isWellFormed()) return `${path} has the key ${JSON.stringify(key)}, which cannot be stored: rename it`;
     const found = explain(item, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`, depth + 1);
     if (found !== undefined) return found;
   }

@@ -74,6 +74,9 @@ const DEFAULT_SUPERVISION: Supervision = { strategy: "resume", intensity: 10, pe
 export function defineActor<TMachine extends AnyStateMachine>(options: ActorOptions<TMachine>): ActorKind<TMachine> {
   checkAddress(options.kind, "x");
   positive(options, "version", "snapshotEvery", "invocationDeadlineMs", "passivateAfterMs");
+  checkSupervision({ ...DEFAULT_SUPERVISION, ...options.supervision });
+  const { historyDays = DEFAULT_HISTORY_DAYS } = options;
+  if (!(Number.isSafeInteger(historyDays) && historyDays >= 0)) throw new DefinitionError(`Option "historyDays" is ${String(historyDays)}: give a whole number, 0 keeps none`);
   assertDurable(options.kind, options.machine);
   return {
     kind: options.kind,
@@ -89,6 +92,15 @@ export function defineActor<TMachine extends AnyStateMachine>(options: ActorOpti
     publishStatus: options.publishStatus ?? false,
     accepts: eventFilter(options.machine),
   };
+}
+
+const STRATEGIES: readonly SupervisionStrategy[] = ["resume", "restart", "stop", "escalate"];
+
+function checkSupervision({ strategy, intensity, periodMs, supervisor }: Supervision): void {
+  if (!STRATEGIES.includes(strategy)) throw new DefinitionError(`The supervision's strategy ${JSON.stringify(strategy)} is not known: use ${STRATEGIES.join(", ")}`);
+  if (!(Number.isSafeInteger(intensity) && intensity >= 0)) throw new DefinitionError(`The supervision's intensity is ${String(intensity)}: give a whole number, 0 or more`);
+  if (!(periodMs > 0)) throw new DefinitionError(`The supervision's periodMs is ${String(periodMs)}: give a number above 0`);
+  if (strategy === "escalate" && supervisor === undefined) throw new DefinitionError("The strategy escalate names nobody to tell: give a supervisor, or use stop");
 }
 
 function positive<T extends object>(options: T, ...keys: (keyof T & string)[]): void {

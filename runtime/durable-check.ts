@@ -61,6 +61,7 @@ function* actionsOf(node: AnyStateNode): Generator<[string, unknown]> {
       for (const action of transition.actions) yield [`on.${transition.eventType}`, action];
     }
   }
+  for (const action of node.initial?.actions ?? []) yield ["initial", action];
   for (const transition of node.always ?? []) for (const action of transition.actions) yield ["always", action];
 }
 

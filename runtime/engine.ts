@@ -50,6 +50,8 @@ export class Engine {
   readonly owned = new Set<number>();
   /** Actors of gained shards that had something to do and are not yet live: named by every checkpoint until they are. */
   readonly unwoken = new Set<string>();
+  /** Actors whose stored version this code cannot read, by key: their inputs stay in the journals from `seq` on. */
+  readonly parked = new Map<string, { readonly shard: number; readonly seq: number }>();
   readonly options: EngineOptions;
   readonly committer: Committer;
   readonly saver: Saver;
@@ -147,10 +149,19 @@ export class Engine {
     for (const activation of this.activations.values()) if (picks(activation)) activation.isFrozen = true;
   }
 
-  /** Fires the signals of the actor's running invocations at once; the message that records it follows by itself. */
-  abort(kind: string, id: string): void {
+  /** Fires the signals of the actor's running invocations at once, if the message that records it can be taken and is new. */
+  abort(kind: string, id: string, body: Uint8Array): void {
     const activation = this.activations.get(keyOf(kind, id));
-    if (activation?.phase === "live") this.performer.invocations.abort(activation, `Aborted by control: see the message in "${activation.key}"`);
+    if (activation?.phase !== "live") return;
+    try {
+      const input = decodeInput(body);
+      if (input.tag > Tag.Ask || activation.state.senders.seen(input.sender, input.seq) !== undefined) return;
+      assertTakes(activation.kind, activation.address, activation.state, input);
+    } catch (error) {
+      if (!(error instanceof TroupeError)) throw error;
+      return; // `receive` refuses it for the same reason
+    }
+    this.performer.invocations.abort(activation, `Aborted by control: see the message in "${activation.key}"`);
   }
 
   /**

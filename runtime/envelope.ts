@@ -4,7 +4,7 @@
  */
 import { decode, encode, sizeOf } from "./codec.ts";
 import { CorruptRecordError, errorFromWire, PayloadError, type TroupeError } from "./errors.ts";
-import { MAX_MESSAGE_BYTES } from "./limits.ts";
+import { MAX_ENVELOPE_BYTES, MAX_MESSAGE_BYTES, MAX_SENDER_LENGTH } from "./limits.ts";
 
 const WIRE_VERSION = 1;
 
@@ -37,7 +37,7 @@ export interface Input {
  */
 export function encodeInput(input: Input): Buffer {
   const size = sizeOf(input.event, "The event");
-  if (typeof input.event.type !== "string" || input.event.type === "") {
+  if (typeof input.event?.type !== "string" || input.event.type === "") {
     throw new PayloadError('The event has no "type": send an object such as { type: "start" }');
   }
   if (size > MAX_MESSAGE_BYTES) {
@@ -47,17 +47,23 @@ export function encodeInput(input: Input): Buffer {
 }
 
 /**
- * @throws {CorruptRecordError} Not an input of this version.
+ * @throws {CorruptRecordError} Not an input of this version. @throws {PayloadError} Too large.
  */
 export function decodeInput(bytes: Uint8Array): Input {
+  if (bytes.length > MAX_MESSAGE_BYTES + MAX_ENVELOPE_BYTES) {
+    throw new PayloadError(`The message takes ${bytes.length} bytes, more than ${MAX_MESSAGE_BYTES}: store the data elsewhere and send its name`);
+  }
   const fields = decode(bytes);
   if (!Array.isArray(fields) || fields[0] !== WIRE_VERSION || fields.length !== 8) {
     throw new CorruptRecordError("The message is not an input of this version: use this package's client");
   }
   const [, tag, sender, seq, low, ttlMs, lane, event] = fields as [number, Tag, string, number, number, number, number, EventLike];
   const numbers = isCount(seq) && isCount(low) && isCount(ttlMs) && isCount(lane) && lane <= 3 && isCount(tag) && tag <= 3;
-  if (!numbers || typeof sender !== "string" || typeof event !== "object" || event === null || typeof event.type !== "string") {
+  if (!numbers || typeof sender !== "string" || typeof event !== "object" || event === null || typeof event.type !== "string" || event.type === "") {
     throw new CorruptRecordError("The message's fields have the wrong types: use this package's client");
+  }
+  if (tag <= Tag.Ask && (sender === "" || sender.length > MAX_SENDER_LENGTH)) {
+    throw new CorruptRecordError(`The sender has ${sender.length} characters: use 1 to ${MAX_SENDER_LENGTH}`);
   }
   return { tag, sender, seq, low, ttlMs, lane, event };
 }

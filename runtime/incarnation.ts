@@ -165,9 +165,10 @@ export class Incarnation {
   }
 
   #onControl(message: InboundMessage): void {
-    const { kind, id } = this.#route(message);
-    this.engine.abort(kind, id);
-    this.#onMessage(message);
+    const { kind, id, respond } = this.#route(message);
+    const body = Buffer.from(message.data);
+    this.engine.abort(kind, id, body);
+    this.engine.receive(kind, id, body, respond);
   }
 
   #onWake(message: StoredMessage): void {

@@ -9,6 +9,12 @@ export const ROUND_MAX_INPUTS = 1_024;
 export const ROUND_MAX_BYTES = 512 * 1_024;
 /** Largest encoded message to an actor, in bytes. Larger ones are refused at the sender and at the node. */
 export const MAX_MESSAGE_BYTES = 256 * 1_024;
+/** What an envelope adds to its event, in bytes at most: two names and a few numbers. */
+export const MAX_ENVELOPE_BYTES = 1_024;
+/** Longest name of a sender, in characters: `kind/id` with room. It is kept for each sender. */
+export const MAX_SENDER_LENGTH = 256;
+/** Longest cause of a poison message that is kept, in characters: it stands in the journal beside the message. */
+export const MAX_CAUSE_LENGTH = 2_000;
 /** Largest encoded state of one actor, in bytes, with its timers, outbox and kept replies: it must fit one snapshot message. The input that exceeds it is refused. */
 export const MAX_STATE_BYTES = 512 * 1_024;
 /** Deepest nesting of a payload or context. Deeper ones (and cycles) are refused. */

@@ -200,7 +200,17 @@ export class Ownership {
   #freed(shard: number, busy: string[]): ShardRecord {
     const { epoch, checkpoint } = this.#record(shard);
     const covered = Math.max(checkpoint, this.#o.engine.committer.committedSeq, this.#sealedAt.get(shard) ?? 0);
+    const parked = this.#parkedAt(shard);
+    // What is parked came from older journals; the rest of the shard is stored.
+    if (parked <= covered) return { owner: null, epoch, checkpoint: Math.max(checkpoint, parked - 1), journals: this.#foreignJournals(shard), busy };
     return { owner: null, epoch, checkpoint: covered, journals: [], busy };
+  }
+
+  /** Sequence of the shard's first input that nothing covers since its actor cannot be read. */
+  #parkedAt(shard: number): number {
+    let first = Number.POSITIVE_INFINITY;
+    for (const entry of this.#o.engine.parked.values()) if (entry.shard === shard) first = Math.min(first, entry.seq);
+    return first;
   }
 
   #unwoken(shard: number): string[] {
@@ -237,7 +247,7 @@ export class Ownership {
       const old = this.#record(shard);
       const sealedAt = this.#sealedAt.get(shard) ?? 0;
       const { seq, busy } = found.get(shard) ?? { seq: Math.max(committed, sealedAt), busy: [] };
-      const checkpoint = Math.max(old.checkpoint, seq);
+      const checkpoint = Math.max(old.checkpoint, Math.min(seq, this.#parkedAt(shard) - 1));
       const journals = checkpoint >= sealedAt ? [mine] : old.journals;
       const record = { ...old, checkpoint, journals, busy: [...new Set([...busy, ...this.#unwoken(shard)])].sort() };
       floor = Math.min(floor, checkpoint);

@@ -9,10 +9,10 @@ import { applyPoison, causeOf, replayInput } from "./apply.ts";
 import type { Clock } from "./clock.ts";
 import { decodeInput } from "./envelope.ts";
 import type { Engine } from "./engine.ts";
-import { CorruptRecordError } from "./errors.ts";
+import { CorruptRecordError, VersionError } from "./errors.ts";
 import { RECOVERY_PAGE } from "./limits.ts";
 import { decodeRecord, type JournalInput } from "./round.ts";
-import { loadState } from "./snapshots.ts";
+import { loadState, type StoredState } from "./snapshots.ts";
 
 export interface ShardToRecover {
   readonly shard: number;
@@ -86,7 +86,16 @@ async function rebuild(engine: Engine, key: string, placed: readonly PlacedInput
   const kind = kinds.get(address.kind);
   if (kind === undefined) throw new CorruptRecordError(`The journal holds inputs of kind "${address.kind}", which this node does not define: start it with all kinds of the cluster`);
   const activation = new Activation(address, shardOf(address.kind, address.id, shards), kind);
-  const stored = await loadState(engine.options, kind, activation.shard, address.id);
+  let stored: StoredState | null;
+  try {
+    stored = await loadState(engine.options, kind, activation.shard, address.id);
+  } catch (error) {
+    if (!(error instanceof VersionError)) throw error;
+    // One actor must not keep the others down: it is refused until code comes that reads it, and loses nothing.
+    engine.parked.set(key, { shard: activation.shard, seq: (placed[0] as PlacedInput).seq });
+    log.error({ err: error, actor: key, inputs: placed.length }, "Actor cannot be rebuilt: its inputs stay in the journal");
+    return;
+  }
   activation.begin(stored?.state ?? newState(), stored);
   for (const { seq, input } of placed) {
     if (seq > activation.coveredSeq) replay(engine, activation, seq, input);

@@ -15,7 +15,10 @@ export interface WatchOptions {
 }
 
 export async function* watchActor(options: WatchOptions): AsyncGenerator<ActorView> {
-  const { broker, clock, signal } = options;
+  // Ends with the caller's signal, and when the reader leaves the loop.
+  const ended = new AbortController();
+  const signal = AbortSignal.any([options.signal, ended.signal]);
+  const { broker, clock } = options;
   const inbox = `_INBOX.watch.${clock.randomId(12)}`;
   let latest: ActorView | undefined;
   let wake: () => void = () => undefined;
@@ -25,11 +28,16 @@ export async function* watchActor(options: WatchOptions): AsyncGenerator<ActorVi
     wake();
   };
   const subscription = broker.subscribe(inbox, (message) => offer(decodeAnswer(message.data) as ActorView));
-  const renewing = renew(options, encode({ watch: inbox }), offer);
+  let failure: { readonly error: unknown } | undefined;
+  const renewing = renew({ ...options, signal }, encode({ watch: inbox }), offer).catch((error: unknown) => {
+    failure = { error };
+    wake();
+  });
   signal.addEventListener("abort", () => wake(), { once: true });
   let yielded = -1;
   try {
     while (!signal.aborted) {
+      if (failure !== undefined) throw failure.error;
       if (latest !== undefined && latest.revision > yielded) {
         yielded = latest.revision;
         yield latest;
@@ -40,6 +48,7 @@ export async function* watchActor(options: WatchOptions): AsyncGenerator<ActorVi
       }
     }
   } finally {
+    ended.abort();
     subscription.unsubscribe();
     await renewing;
   }
