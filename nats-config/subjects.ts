@@ -26,13 +26,22 @@ export type Names = ReturnType<typeof makeNames>;
 export function makeNames(options: NamesOptions = {}) {
   const ns = options.namespace ?? DEFAULT_NAMESPACE;
   const device = options.deviceRoot ?? "device";
-  for (const [what, value] of [["namespace", ns], ["device root", device]] as const) {
+  for (const [what, value] of [
+    ["namespace", ns],
+    ["device root", device],
+  ] as const) {
     if (!TOKEN.test(value)) {
-      throw new RangeError(`The ${what} ${JSON.stringify(value)} is not one subject token: use 1 to 64 of A-Z a-z 0-9 _ -`);
+      throw new RangeError(
+        `The ${what} ${JSON.stringify(value)} is not one subject token: use 1 to 64 of A-Z a-z 0-9 _ -`,
+      );
     }
   }
   const bucket = (name: string) => `${ns}_${name}`;
-  const kv = (name: string) => ({ bucket: bucket(name), stream: `KV_${bucket(name)}`, key: (key: string) => `$KV.${bucket(name)}.${key}` });
+  const kv = (name: string) => ({
+    bucket: bucket(name),
+    stream: `KV_${bucket(name)}`,
+    key: (key: string) => `$KV.${bucket(name)}.${key}`,
+  });
   return {
     namespace: ns,
     deviceRoot: device,

@@ -93,7 +93,14 @@ export class Activation {
   view(node: string): ActorView {
     const { snapshot, revision, timeMs, stopped } = this.state;
     const base = { ...this.address, revision, version: this.kind.version, node, updatedAtMs: timeMs };
-    if (snapshot === null) return { ...base, status: stopped === null ? "active" : "stopped", value: null, context: null, ...(stopped !== null && { error: stopped }) };
+    if (snapshot === null)
+      return {
+        ...base,
+        status: stopped === null ? "active" : "stopped",
+        value: null,
+        context: null,
+        ...(stopped !== null && { error: stopped }),
+      };
     const error = stopped ?? (snapshot.status === "error" ? plainError(snapshot.error).message : undefined);
     return {
       ...base,

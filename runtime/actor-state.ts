@@ -129,9 +129,15 @@ export interface StateSource {
  * @throws {VersionError} Stored by another version and no migration is declared.
  * @throws {CorruptRecordError} Not a state.
  */
-export function decodeState(core: Uint8Array, outbox: Uint8Array, source: StateSource, runner: MachineRunner): ActorState {
+export function decodeState(
+  core: Uint8Array,
+  outbox: Uint8Array,
+  source: StateSource,
+  runner: MachineRunner,
+): ActorState {
   const fields = decode(core) as Core;
-  if (!Array.isArray(fields) || fields.length !== 10) throw new CorruptRecordError(`A snapshot of kind "${source.kind}" is damaged`);
+  if (!Array.isArray(fields) || fields.length !== 10)
+    throw new CorruptRecordError(`A snapshot of kind "${source.kind}" is damaged`);
   const [version, revision, timeMs, machine, timers, invocations, senders, outSeq, failures, stopped] = fields;
   const state = newState();
   if (machine !== null) state.snapshot = restored(machine, version, source, runner);
@@ -147,7 +153,12 @@ export function decodeState(core: Uint8Array, outbox: Uint8Array, source: StateS
   return Object.assign(state, { senders: Senders.fromRecord(senders) });
 }
 
-function restored(machine: PersistedMachine, version: number, source: StateSource, runner: MachineRunner): AnyMachineSnapshot {
+function restored(
+  machine: PersistedMachine,
+  version: number,
+  source: StateSource,
+  runner: MachineRunner,
+): AnyMachineSnapshot {
   try {
     return runner.restore(migrated(machine, version, source));
   } catch (cause) {

@@ -25,7 +25,9 @@ export function checkAddress(kind: unknown, id: unknown): asserts kind is string
     );
   }
   if (typeof id !== "string" || id.length > MAX_ID_LENGTH || !ID.test(id)) {
-    throw new AddressError(`The id ${shorten(id)} is not valid: use 1 to ${MAX_ID_LENGTH} of A-Z a-z 0-9 _ : @ = + ~ -`);
+    throw new AddressError(
+      `The id ${shorten(id)} is not valid: use 1 to ${MAX_ID_LENGTH} of A-Z a-z 0-9 _ : @ = + ~ -`,
+    );
   }
 }
 

@@ -9,7 +9,14 @@ import { sizeOf } from "./codec.ts";
 import type { ActorKind } from "./define-actor.ts";
 import { collectEffects, type Effects, noEffects } from "./effects.ts";
 import { encodeError, encodeValue, type Input, Tag } from "./envelope.ts";
-import { ActorDoneError, PoisonMessageError, StateError, type TroupeError, TroupeError as BaseError, UnknownEventError } from "./errors.ts";
+import {
+  ActorDoneError,
+  PoisonMessageError,
+  StateError,
+  type TroupeError,
+  TroupeError as BaseError,
+  UnknownEventError,
+} from "./errors.ts";
 import { MAX_CAUSE_LENGTH, MAX_INVOCATIONS, MAX_OUTBOX, MAX_STATE_BYTES, MAX_TIMERS } from "./limits.ts";
 import type { Stepped } from "./machine.ts";
 import type { RunnableKind } from "./runnable.ts";
@@ -39,11 +46,15 @@ export function isCurrent(state: ActorState, input: Input): boolean {
 export function assertTakes(kind: ActorKind, address: Address, state: ActorState, input: Input): void {
   if (input.tag > Tag.Ask) return;
   if (!kind.accepts(input.event.type)) {
-    throw new UnknownEventError(`Kind "${kind.kind}" has no transition for "${input.event.type}": it takes ${eventList(kind)}`);
+    throw new UnknownEventError(
+      `Kind "${kind.kind}" has no transition for "${input.event.type}": it takes ${eventList(kind)}`,
+    );
   }
   const status = state.stopped === null ? (state.snapshot?.status ?? "active") : "stopped";
   if (status !== "active") {
-    throw new ActorDoneError(`Actor "${keyOf(address.kind, address.id)}" is ${status}${state.stopped === null ? "" : ` (${state.stopped})`}: it takes no more messages`);
+    throw new ActorDoneError(
+      `Actor "${keyOf(address.kind, address.id)}" is ${status}${state.stopped === null ? "" : ` (${state.stopped})`}: it takes no more messages`,
+    );
   }
 }
 
@@ -56,7 +67,13 @@ function eventList(kind: ActorKind): string {
  * Applies one input.
  * @throws Whatever the machine throws, {@link StateError} or {@link PayloadError}: a poison input. The state is as before.
  */
-export function applyInput(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number): Applied {
+export function applyInput(
+  kind: RunnableKind,
+  address: Address,
+  state: ActorState,
+  input: Input,
+  timeMs: number,
+): Applied {
   return run(kind, address, state, input, timeMs, true);
 }
 
@@ -64,11 +81,24 @@ export function applyInput(kind: RunnableKind, address: Address, state: ActorSta
  * Applies an input that was committed before. Bounds were checked then; on replay the outbox looks fuller than it was, since
  * acknowledgements are not journaled.
  */
-export function replayInput(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number): Applied {
+export function replayInput(
+  kind: RunnableKind,
+  address: Address,
+  state: ActorState,
+  input: Input,
+  timeMs: number,
+): Applied {
   return run(kind, address, state, input, timeMs, false);
 }
 
-function run(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number, isBounded: boolean): Applied {
+function run(
+  kind: RunnableKind,
+  address: Address,
+  state: ActorState,
+  input: Input,
+  timeMs: number,
+  isBounded: boolean,
+): Applied {
   const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1 };
   return withScope(scope, () => {
     const { snapshot, effects } = step(kind, address, state, input, timeMs);
@@ -81,7 +111,14 @@ function run(kind: RunnableKind, address: Address, state: ActorState, input: Inp
 }
 
 /** Applies an input that was found to be poison: the state stays but for what supervision decides. Never throws. */
-export function applyPoison(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number, cause: string): Applied {
+export function applyPoison(
+  kind: RunnableKind,
+  address: Address,
+  state: ActorState,
+  input: Input,
+  timeMs: number,
+  cause: string,
+): Applied {
   const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1 };
   // Before supervision: a restart may set the same ones anew.
   if (input.tag === Tag.TimerFired) state.timers.delete(input.sender);
@@ -93,12 +130,17 @@ export function applyPoison(kind: RunnableKind, address: Address, state: ActorSt
 }
 
 export function poisonError(address: Address, cause: string): TroupeError {
-  return new PoisonMessageError(`Actor "${keyOf(address.kind, address.id)}" could not take the message, which is in the dead letters: ${cause}`);
+  return new PoisonMessageError(
+    `Actor "${keyOf(address.kind, address.id)}" could not take the message, which is in the dead letters: ${cause}`,
+  );
 }
 
 /** What is written of a poison message's cause: stable, for the journal and the dead letter. */
 export function causeOf(error: unknown): string {
-  const text = error instanceof Error ? `${error instanceof BaseError ? error.code : error.name}: ${error.message}` : String(error);
+  const text =
+    error instanceof Error
+      ? `${error instanceof BaseError ? error.code : error.name}: ${error.message}`
+      : String(error);
   return text.length > MAX_CAUSE_LENGTH ? `${text.slice(0, MAX_CAUSE_LENGTH)}…` : text;
 }
 
@@ -112,13 +154,18 @@ function step(kind: RunnableKind, address: Address, state: ActorState, input: In
   const before = state.snapshot ?? (started as Stepped).snapshot;
   const timer = input.tag === Tag.TimerFired ? state.timers.get(input.sender) : undefined;
   if (timer !== undefined && timer.to !== null) {
-    return { snapshot: before, effects: { ...noEffects(), outgoing: [{ to: timer.to, lane: 2, event: timer.event }], firedTimer: input.sender } };
+    return {
+      snapshot: before,
+      effects: { ...noEffects(), outgoing: [{ to: timer.to, lane: 2, event: timer.event }], firedTimer: input.sender },
+    };
   }
-  const stepped = before.status === "active" ? kind.runner.step(before, input.event) : { snapshot: before, actions: [] };
+  const stepped =
+    before.status === "active" ? kind.runner.step(before, input.event) : { snapshot: before, actions: [] };
   const actions = started === null ? stepped.actions : [...started.actions, ...stepped.actions];
   const effects = collectEffects(kind, address, actions, state.revision + 1, timeMs);
   if (timer !== undefined) return { snapshot: stepped.snapshot, effects: { ...effects, firedTimer: input.sender } };
-  if (input.tag === Tag.InvocationSettled) return { snapshot: stepped.snapshot, effects: { ...effects, settledInvocation: input.sender } };
+  if (input.tag === Tag.InvocationSettled)
+    return { snapshot: stepped.snapshot, effects: { ...effects, settledInvocation: input.sender } };
   return { snapshot: stepped.snapshot, effects };
 }
 
@@ -132,18 +179,39 @@ function answerOf(effects: Effects, snapshot: AnyMachineSnapshot, revision: numb
   return { status, value, context, ...(output !== undefined && { output }), revision };
 }
 
-function assertBounds(kind: RunnableKind, state: ActorState, snapshot: AnyMachineSnapshot, effects: Effects, answer: Uint8Array | null): void {
-  const size = contextSize(state, snapshot) + state.extraBytes + pendingBytes(state, effects) + effects.bytes + state.senders.bytes + (answer?.length ?? 0);
+function assertBounds(
+  kind: RunnableKind,
+  state: ActorState,
+  snapshot: AnyMachineSnapshot,
+  effects: Effects,
+  answer: Uint8Array | null,
+): void {
+  const size =
+    contextSize(state, snapshot) +
+    state.extraBytes +
+    pendingBytes(state, effects) +
+    effects.bytes +
+    state.senders.bytes +
+    (answer?.length ?? 0);
   if (size > MAX_STATE_BYTES) {
-    throw new StateError(`The state of a "${kind.kind}" would take about ${size} bytes, more than ${MAX_STATE_BYTES}: keep large data elsewhere`);
+    throw new StateError(
+      `The state of a "${kind.kind}" would take about ${size} bytes, more than ${MAX_STATE_BYTES}: keep large data elsewhere`,
+    );
   }
-  if (state.outbox.size + effects.outgoing.length > MAX_OUTBOX) throw new StateError(`The outbox would hold more than ${MAX_OUTBOX} messages: are the receivers alive?`);
-  if (effects.setTimers.length > 0 && grown(state.timers, effects.cancelTimers, effects.setTimers) > MAX_TIMERS) throw new StateError(`The actor would have more than ${MAX_TIMERS} timers: cancel some`);
-  if (effects.start.length > 0 && grown(state.invocations, effects.stop, effects.start) > MAX_INVOCATIONS) throw new StateError(`The actor would run more than ${MAX_INVOCATIONS} invocations: await some`);
+  if (state.outbox.size + effects.outgoing.length > MAX_OUTBOX)
+    throw new StateError(`The outbox would hold more than ${MAX_OUTBOX} messages: are the receivers alive?`);
+  if (effects.setTimers.length > 0 && grown(state.timers, effects.cancelTimers, effects.setTimers) > MAX_TIMERS)
+    throw new StateError(`The actor would have more than ${MAX_TIMERS} timers: cancel some`);
+  if (effects.start.length > 0 && grown(state.invocations, effects.stop, effects.start) > MAX_INVOCATIONS)
+    throw new StateError(`The actor would run more than ${MAX_INVOCATIONS} invocations: await some`);
 }
 
 /** How many there will be: what goes away and comes again counts once. */
-function grown(held: ReadonlyMap<string, unknown>, gone: readonly string[], added: readonly (readonly [string, unknown])[]): number {
+function grown(
+  held: ReadonlyMap<string, unknown>,
+  gone: readonly string[],
+  added: readonly (readonly [string, unknown])[],
+): number {
   const left = new Set(gone.filter((id) => held.has(id)));
   return held.size - left.size + added.filter(([id]) => left.has(id) || !held.has(id)).length;
 }
@@ -152,7 +220,9 @@ function grown(held: ReadonlyMap<string, unknown>, gone: readonly string[], adde
 function pendingBytes({ timers, invocations }: ActorState, { cancelTimers, stop }: Effects): number {
   let size = 0;
   for (const [id, timer] of timers) if (!cancelTimers.includes(id)) size += sizeOnce(timer.event);
-  for (const [id, { input }] of invocations) if (!stop.includes(id)) size += typeof input === "object" && input !== null ? sizeOnce(input) : sizeOf(input, "The input");
+  for (const [id, { input }] of invocations)
+    if (!stop.includes(id))
+      size += typeof input === "object" && input !== null ? sizeOnce(input) : sizeOf(input, "The input");
   return size;
 }
 
@@ -203,6 +273,7 @@ function commitTo(state: ActorState, snapshot: AnyMachineSnapshot, effects: Effe
 function settle(state: ActorState, input: Input, timeMs: number, answer: Uint8Array | null): void {
   state.revision++;
   state.timeMs = timeMs;
-  if (input.tag === Tag.Tell || input.tag === Tag.Ask) state.senders.mark(input.sender, input.seq, input.low, timeMs, answer);
+  if (input.tag === Tag.Tell || input.tag === Tag.Ask)
+    state.senders.mark(input.sender, input.seq, input.low, timeMs, answer);
   if (state.revision % FORGET_EVERY === 0) state.senders.forget(timeMs);
 }

@@ -2,7 +2,15 @@
  * What a machine's author uses beside plain XState: addresses as send targets, replies, pool events. All of them are
  * ordinary XState actions and values; the runtime reads them from the transition's action list and acts after the commit.
  */
-import { type ActionArgs, type ActionFunction, type AnyActorRef, emit, type EventObject, type MachineContext, type ParameterizedObject } from "xstate";
+import {
+  type ActionArgs,
+  type ActionFunction,
+  type AnyActorRef,
+  emit,
+  type EventObject,
+  type MachineContext,
+  type ParameterizedObject,
+} from "xstate";
 import { type Address, checkAddress } from "./address.ts";
 import type { Priority } from "./priority.ts";
 
@@ -40,7 +48,12 @@ export interface PoolEvent {
 }
 
 /** Returned types mirror XState's own action creators, so that a machine's context and events are inferred. */
-type Made<C extends MachineContext, E extends EventObject, A extends EventObject, P extends ParameterizedObject["params"] | undefined> = ActionFunction<C, E, A, P, never, never, never, never, never>;
+type Made<
+  C extends MachineContext,
+  E extends EventObject,
+  A extends EventObject,
+  P extends ParameterizedObject["params"] | undefined,
+> = ActionFunction<C, E, A, P, never, never, never, never, never>;
 
 /**
  * Answers the `ask` whose event is being handled. The value leaves after the commit. Without one, an ask is answered

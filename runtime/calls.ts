@@ -6,7 +6,14 @@ import type { CallOptions } from "./api.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { decodeAnswer, encodeInput, type EventLike, type Tag } from "./envelope.ts";
 import { AbortedError, BusyError, DeadlineError, PayloadError, TroupeError } from "./errors.ts";
-import { ATTEMPT_TIMEOUT_MS, CLIENT_MAX_IN_FLIGHT, DEFAULT_DEADLINE_MS, MAX_DEADLINE_MS, RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
+import {
+  ATTEMPT_TIMEOUT_MS,
+  CLIENT_MAX_IN_FLIGHT,
+  DEFAULT_DEADLINE_MS,
+  MAX_DEADLINE_MS,
+  RETRY_MAX_MS,
+  RETRY_MIN_MS,
+} from "./limits.ts";
 import type { Broker } from "./port.ts";
 import { isPriority, priorityRank } from "./priority.ts";
 
@@ -15,7 +22,9 @@ export class Calls {
   readonly #clock: Clock;
   /** The client's session: no slash, so it is never taken for an actor. */
   readonly session: string;
-  readonly #open = new Set<number>();
+  /** By receiver: `low` says what is settled with that receiver, so a call that hangs elsewhere keeps nothing unsettled here. */
+  readonly #open = new Map<string, Set<number>>();
+  #inFlight = 0;
   #next = 1;
 
   constructor(broker: Broker, clock: Clock) {
@@ -28,16 +37,22 @@ export class Calls {
   async send(subject: string, tag: Tag, event: EventLike, options: CallOptions = {}): Promise<unknown> {
     const deadlineMs = checkDeadline(options.deadlineMs);
     const lane = checkLane(options.priority);
-    if (this.#open.size >= CLIENT_MAX_IN_FLIGHT) throw new BusyError(`${CLIENT_MAX_IN_FLIGHT} calls are in flight: wait for some to finish`);
+    if (this.#inFlight >= CLIENT_MAX_IN_FLIGHT)
+      throw new BusyError(`${CLIENT_MAX_IN_FLIGHT} calls are in flight: wait for some to finish`);
     const seq = this.#next++;
-    this.#open.add(seq);
+    const receiver = receiverOf(subject);
+    const open = this.#open.get(receiver) ?? new Set<number>();
+    this.#open.set(receiver, open.add(seq));
+    this.#inFlight++;
     try {
-      const [low] = this.#open; // insertion order: the first is the lowest
+      const [low] = open; // insertion order: the first is the lowest
       const from = options.from ?? { sender: this.session, seq, low: low as number };
       const body = encodeInput({ tag, ...from, ttlMs: deadlineMs, lane, event });
       return await this.exchange(subject, body, deadlineMs, options.signal);
     } finally {
-      this.#open.delete(seq);
+      this.#inFlight--;
+      open.delete(seq);
+      if (open.size === 0) this.#open.delete(receiver);
     }
   }
 
@@ -48,7 +63,10 @@ export class Calls {
     for (let pause = RETRY_MIN_MS; ; pause = Math.min(2 * pause, RETRY_MAX_MS)) {
       if (signal?.aborted) throw aborted(signal);
       const left = endAt - this.#clock.monotonic();
-      if (left <= 0) throw new DeadlineError(`No answer from "${subject}" within ${deadlineMs} ms${lastError === undefined ? "" : `; last: ${lastError.message}`}`);
+      if (left <= 0)
+        throw new DeadlineError(
+          `No answer from "${subject}" within ${deadlineMs} ms${lastError === undefined ? "" : `; last: ${lastError.message}`}`,
+        );
       try {
         const attempt = this.#broker.request(subject, body, Math.min(left, ATTEMPT_TIMEOUT_MS));
         return decodeAnswer(await (signal === undefined ? attempt : orAborted(attempt, signal)));
@@ -65,6 +83,11 @@ export class Calls {
   }
 }
 
+/** `<shard>.<kind>.<id>`: messages and control reach the same actor by two lanes, `<ns>.<lane>.` */
+function receiverOf(subject: string): string {
+  return subject.slice(subject.indexOf(".", subject.indexOf(".") + 1) + 1);
+}
+
 /** @throws {PayloadError} Not a number of ms between 1 and {@link MAX_DEADLINE_MS}. */
 export function checkDeadline(deadlineMs = DEFAULT_DEADLINE_MS): number {
   if (!(deadlineMs >= 1 && deadlineMs <= MAX_DEADLINE_MS)) {
@@ -74,12 +97,15 @@ export function checkDeadline(deadlineMs = DEFAULT_DEADLINE_MS): number {
 }
 
 function checkLane(priority: unknown = "normal"): number {
-  if (!isPriority(priority)) throw new PayloadError(`The priority ${JSON.stringify(priority)} is not known: use critical, high, normal or low`);
+  if (!isPriority(priority))
+    throw new PayloadError(`The priority ${JSON.stringify(priority)} is not known: use critical, high, normal or low`);
   return priorityRank(priority);
 }
 
 function aborted(signal: AbortSignal): AbortedError {
-  return new AbortedError("The call was aborted by its signal; the message may still take effect", { cause: signal.reason });
+  return new AbortedError("The call was aborted by its signal; the message may still take effect", {
+    cause: signal.reason,
+  });
 }
 
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

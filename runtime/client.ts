@@ -40,7 +40,12 @@ const NODE_TIMEOUT_MS = 1_000;
 export async function connect(options: ConnectOptions): Promise<Client> {
   const clock = options.clock ?? systemClock;
   const waitMs = options.waitMs ?? 5_000;
-  const broker = await connectBroker({ servers: options.servers, clock, waitMs, ...(options.name !== undefined && { name: options.name }) });
+  const broker = await connectBroker({
+    servers: options.servers,
+    clock,
+    waitMs,
+    ...(options.name !== undefined && { name: options.name }),
+  });
   try {
     const names = makeNames(options);
     const { shards } = await awaitClusterFacts(broker, names, clock, waitMs);
@@ -91,7 +96,12 @@ class TroupeClient implements Client {
 
   watch(kind: KindOf, id: string, options: { readonly signal: AbortSignal }): AsyncIterable<ActorView> {
     const subject = this.#subject("query", kind, id);
-    return watchActor({ broker: this.broker, clock: this.#clock, signal: options.signal, query: (body) => this.#query(subject, body, options) });
+    return watchActor({
+      broker: this.broker,
+      clock: this.#clock,
+      signal: options.signal,
+      query: (body) => this.#query(subject, body, options),
+    });
   }
 
   async list(kind: string): Promise<ListedActor[]> {
@@ -117,7 +127,11 @@ class TroupeClient implements Client {
   async history(kind: string, id: string): Promise<HistoryEntry[]> {
     checkAddress(kind, id);
     // What the owner still holds in memory has not reached the history stream: it is asked to write it first.
-    await this.#calls.exchange(this.names.query(shardOf(kind, id, this.shards), kind, id), encode({ save: true }), checkDeadline(undefined));
+    await this.#calls.exchange(
+      this.names.query(shardOf(kind, id, this.shards), kind, id),
+      encode({ save: true }),
+      checkDeadline(undefined),
+    );
     return (await readHistory(this.broker, this.names, kind, id)).map(toEntry);
   }
 
@@ -129,7 +143,11 @@ class TroupeClient implements Client {
     await this.#onClose();
   }
 
-  async #query(subject: string, body: Uint8Array, options: Pick<CallOptions, "deadlineMs" | "signal">): Promise<ActorView> {
+  async #query(
+    subject: string,
+    body: Uint8Array,
+    options: Pick<CallOptions, "deadlineMs" | "signal">,
+  ): Promise<ActorView> {
     return (await this.#calls.exchange(subject, body, checkDeadline(options.deadlineMs), options.signal)) as ActorView;
   }
 
@@ -145,15 +163,17 @@ class TroupeClient implements Client {
     const members = await this.broker.readLast(stream, key(">"), MAX_NODES);
     const body = encode(question);
     const answers = await Promise.all(
-      members.filter((message) => message.data.length > 0).map(async (message) => {
-        const { name } = JSON.parse(Buffer.from(message.data).toString()) as MemberFacts;
-        try {
-          return decodeAnswer(await this.broker.request(this.names.node(name), body, NODE_TIMEOUT_MS)) as T;
-        } catch (error) {
-          if (error instanceof TroupeError && error.retryable) return undefined; // just died: its lease will tell
-          throw error;
-        }
-      }),
+      members
+        .filter((message) => message.data.length > 0)
+        .map(async (message) => {
+          const { name } = JSON.parse(Buffer.from(message.data).toString()) as MemberFacts;
+          try {
+            return decodeAnswer(await this.broker.request(this.names.node(name), body, NODE_TIMEOUT_MS)) as T;
+          } catch (error) {
+            if (error instanceof TroupeError && error.retryable) return undefined; // just died: its lease will tell
+            throw error;
+          }
+        }),
     );
     return answers.filter((answer) => answer !== undefined);
   }

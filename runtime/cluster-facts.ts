@@ -16,7 +16,9 @@ export async function ensureClusterFacts(broker: Broker, names: Names): Promise<
   const known = await readClusterFacts(broker, names);
   if (known !== null) return known;
   try {
-    await broker.append(names.kv.meta.key(KEY), Buffer.from(JSON.stringify({ shards: DEFAULT_SHARDS })), { expectedLastSubjectSeq: 0 });
+    await broker.append(names.kv.meta.key(KEY), Buffer.from(JSON.stringify({ shards: DEFAULT_SHARDS })), {
+      expectedLastSubjectSeq: 0,
+    });
   } catch (error) {
     if (!(error instanceof RevisionConflictError)) throw error; // another node was first
   }
@@ -24,7 +26,12 @@ export async function ensureClusterFacts(broker: Broker, names: Names): Promise<
 }
 
 /** Waits until a first node has written the facts. @throws {BrokerUnavailableError} None did within `waitMs`. */
-export async function awaitClusterFacts(broker: Broker, names: Names, clock: Clock, waitMs: number): Promise<ClusterFacts> {
+export async function awaitClusterFacts(
+  broker: Broker,
+  names: Names,
+  clock: Clock,
+  waitMs: number,
+): Promise<ClusterFacts> {
   const endAt = clock.monotonic() + waitMs;
   for (;;) {
     try {
@@ -33,7 +40,10 @@ export async function awaitClusterFacts(broker: Broker, names: Names, clock: Clo
     } catch (error) {
       if (!(error instanceof TroupeError && error.retryable)) throw error;
     }
-    if (clock.monotonic() >= endAt) throw new BrokerUnavailableError(`No cluster "${names.namespace}" is known here: start a node, or check the namespace`);
+    if (clock.monotonic() >= endAt)
+      throw new BrokerUnavailableError(
+        `No cluster "${names.namespace}" is known here: start a node, or check the namespace`,
+      );
     await sleep(clock, RETRY_MS);
   }
 }

@@ -19,7 +19,9 @@ export function decode(bytes: Uint8Array): unknown {
   try {
     return packr.unpack(bytes);
   } catch (cause) {
-    throw new CorruptRecordError(`${bytes.length} bytes are not a MessagePack value: send what this version encodes`, { cause });
+    throw new CorruptRecordError(`${bytes.length} bytes are not a MessagePack value: send what this version encodes`, {
+      cause,
+    });
   }
 }
 
@@ -81,17 +83,20 @@ function measureObject(value: object, depth: number): number {
 
 function explain(value: unknown, path: string, depth: number): string | undefined {
   if (typeof value !== "object" || value === null) {
-    if (typeof value === "string" && !value.isWellFormed()) return `${path} holds half a surrogate pair: send whole characters, or bytes`;
+    if (typeof value === "string" && !value.isWellFormed())
+      return `${path} holds half a surrogate pair: send whole characters, or bytes`;
     return measure(value, 0) < 0 ? `${path} is a ${typeof value}: use plain data` : undefined;
   }
-  if (depth >= MAX_DEPTH) return `${path.slice(0, 120)}… is nested deeper than ${MAX_DEPTH} levels, or refers to itself: flatten it`;
+  if (depth >= MAX_DEPTH)
+    return `${path.slice(0, 120)}… is nested deeper than ${MAX_DEPTH} levels, or refers to itself: flatten it`;
   const isPlain = [Object.prototype, null].includes(Object.getPrototypeOf(value) as object | null);
   if (!Array.isArray(value) && !isPlain && !(value instanceof Uint8Array) && !(value instanceof Date)) {
     return `${path} is a ${value.constructor?.name ?? "class instance"}: use a plain object, array, Date or Uint8Array`;
   }
   if (value instanceof Date && Number.isNaN(value.getTime())) return `${path} is a Date without a time: use null`;
   for (const [key, item] of Object.entries(value)) {
-    if (key === "__proto__" || !key.isWellFormed()) return `${path} has the key ${JSON.stringify(key)}, which cannot be stored: rename it`;
+    if (key === "__proto__" || !key.isWellFormed())
+      return `${path} has the key ${JSON.stringify(key)}, which cannot be stored: rename it`;
     const found = explain(item, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`, depth + 1);
     if (found !== undefined) return found;
   }

@@ -47,7 +47,10 @@ export class DeadLetters {
   }
 
   add(message: DeadMessage): void {
-    this.#log.error({ actor: `${message.kind}/${message.id}`, reason: message.reason, cause: message.cause }, "Message went to the dead letters");
+    this.#log.error(
+      { actor: `${message.kind}/${message.id}`, reason: message.reason, cause: message.cause },
+      "Message went to the dead letters",
+    );
     this.#inFlight++;
     void this.#store(message).finally(() => this.#inFlight--);
   }

@@ -6,7 +6,12 @@ import type { AnyStateMachine, AnyStateNode, EventFromLogic } from "xstate";
 import { type Address, checkAddress } from "./address.ts";
 import { assertDurable } from "./durable-check.ts";
 import { DefinitionError } from "./errors.ts";
-import { DEFAULT_HISTORY_DAYS, DEFAULT_INVOCATION_DEADLINE_MS, DEFAULT_PASSIVATE_AFTER_MS, DEFAULT_SNAPSHOT_EVERY } from "./limits.ts";
+import {
+  DEFAULT_HISTORY_DAYS,
+  DEFAULT_INVOCATION_DEADLINE_MS,
+  DEFAULT_PASSIVATE_AFTER_MS,
+  DEFAULT_SNAPSHOT_EVERY,
+} from "./limits.ts";
 import type { PersistedMachine } from "./machine.ts";
 
 /** What follows a poison message, after it went to the dead letters. */
@@ -76,7 +81,8 @@ export function defineActor<TMachine extends AnyStateMachine>(options: ActorOpti
   positive(options, "version", "snapshotEvery", "invocationDeadlineMs", "passivateAfterMs");
   checkSupervision({ ...DEFAULT_SUPERVISION, ...options.supervision });
   const { historyDays = DEFAULT_HISTORY_DAYS } = options;
-  if (!(Number.isSafeInteger(historyDays) && historyDays >= 0)) throw new DefinitionError(`Option "historyDays" is ${String(historyDays)}: give a whole number, 0 keeps none`);
+  if (!(Number.isSafeInteger(historyDays) && historyDays >= 0))
+    throw new DefinitionError(`Option "historyDays" is ${String(historyDays)}: give a whole number, 0 keeps none`);
   assertDurable(options.kind, options.machine);
   return {
     kind: options.kind,
@@ -97,10 +103,16 @@ export function defineActor<TMachine extends AnyStateMachine>(options: ActorOpti
 const STRATEGIES: readonly SupervisionStrategy[] = ["resume", "restart", "stop", "escalate"];
 
 function checkSupervision({ strategy, intensity, periodMs, supervisor }: Supervision): void {
-  if (!STRATEGIES.includes(strategy)) throw new DefinitionError(`The supervision's strategy ${JSON.stringify(strategy)} is not known: use ${STRATEGIES.join(", ")}`);
-  if (!(Number.isSafeInteger(intensity) && intensity >= 0)) throw new DefinitionError(`The supervision's intensity is ${String(intensity)}: give a whole number, 0 or more`);
-  if (!(periodMs > 0)) throw new DefinitionError(`The supervision's periodMs is ${String(periodMs)}: give a number above 0`);
-  if (strategy === "escalate" && supervisor === undefined) throw new DefinitionError("The strategy escalate names nobody to tell: give a supervisor, or use stop");
+  if (!STRATEGIES.includes(strategy))
+    throw new DefinitionError(
+      `The supervision's strategy ${JSON.stringify(strategy)} is not known: use ${STRATEGIES.join(", ")}`,
+    );
+  if (!(Number.isSafeInteger(intensity) && intensity >= 0))
+    throw new DefinitionError(`The supervision's intensity is ${String(intensity)}: give a whole number, 0 or more`);
+  if (!(periodMs > 0))
+    throw new DefinitionError(`The supervision's periodMs is ${String(periodMs)}: give a number above 0`);
+  if (strategy === "escalate" && supervisor === undefined)
+    throw new DefinitionError("The strategy escalate names nobody to tell: give a supervisor, or use stop");
 }
 
 function positive<T extends object>(options: T, ...keys: (keyof T & string)[]): void {

@@ -11,7 +11,13 @@ import type { RunnableKind } from "./runnable.ts";
  * @throws {DeterminismError} The machine reads time, chance or the outside.
  * @throws Whatever the transition itself throws.
  */
-export function assertDeterministic(kind: RunnableKind, address: Address, state: ActorState, input: Input, timeMs: number): void {
+export function assertDeterministic(
+  kind: RunnableKind,
+  address: Address,
+  state: ActorState,
+  input: Input,
+  timeMs: number,
+): void {
   const [first, second] = [run(), run()];
   if (first.compare(second) === 0) return;
   throw new DeterminismError(
@@ -21,6 +27,10 @@ export function assertDeterministic(kind: RunnableKind, address: Address, state:
   function run(): Buffer {
     const copy = decodeState(encodeCore(state, kind.version, kind.runner), encodeOutbox(state), kind, kind.runner);
     const { answer, effects } = applyInput(kind, address, copy, input, timeMs);
-    return Buffer.concat([encodeCore(copy, kind.version, kind.runner), effectsFingerprint(effects), answer ?? Buffer.alloc(0)]);
+    return Buffer.concat([
+      encodeCore(copy, kind.version, kind.runner),
+      effectsFingerprint(effects),
+      answer ?? Buffer.alloc(0),
+    ]);
   }
 }

@@ -26,7 +26,11 @@ export function assertDurable(kind: string, machine: AnyStateMachine): void {
   };
   for (const [name, logic] of Object.entries(machine.implementations.actors)) {
     if (promiseOf(logic) === undefined) {
-      refuse(`actors.${name}`, "is not a promise actor", 'use fromPromise, or define it as a kind of its own and sendTo(ref("kind", id))');
+      refuse(
+        `actors.${name}`,
+        "is not a promise actor",
+        'use fromPromise, or define it as a kind of its own and sendTo(ref("kind", id))',
+      );
     }
   }
   for (const [name, action] of Object.entries(machine.implementations.actions)) {
@@ -69,7 +73,8 @@ function checkInvokes(machine: AnyStateMachine, node: AnyStateNode, path: string
   for (const invoke of node.invoke) {
     const at = `${path}.invoke "${invoke.id}"`;
     if (invoke.systemId !== undefined) refuse(at, "has a systemId", "remove it and address actors by kind and id");
-    if (invoke.onSnapshot !== undefined) refuse(at, "has onSnapshot", "a promise actor has no snapshots between: use onDone and onError");
+    if (invoke.onSnapshot !== undefined)
+      refuse(at, "has onSnapshot", "a promise actor has no snapshots between: use onDone and onError");
     if (typeof invoke.src === "string" && resolveInvocation(machine, invoke.src) === undefined) {
       const known = invoke.src in machine.implementations.actors || invoke.src.startsWith("xstate.invoke.");
       refuse(
@@ -83,17 +88,33 @@ function checkInvokes(machine: AnyStateMachine, node: AnyStateNode, path: string
 
 function checkAction(path: string, action: unknown, named: boolean, refuse: Refuse): void {
   if (typeof action !== "function") return; // a name or { type, params }: its implementation is checked once, by name
-  const made = action as { type?: string; src?: unknown; to?: unknown; systemId?: unknown; resolve?: unknown; name: string };
+  const made = action as {
+    type?: string;
+    src?: unknown;
+    to?: unknown;
+    systemId?: unknown;
+    resolve?: unknown;
+    name: string;
+  };
   if (made.resolve === undefined) {
     if (named) return; // runs after the commit, at most once: named, so its place in a trace is known
-    refuse(path, `has the inline action "${made.name || "(anonymous)"}", which may reach outside`, "name it in setup({ actions }), or use assign, sendTo, reply or an invoked promise");
+    refuse(
+      path,
+      `has the inline action "${made.name || "(anonymous)"}", which may reach outside`,
+      "name it in setup({ actions }), or use assign, sendTo, reply or an invoked promise",
+    );
   }
   if (made.type === "xstate.spawnChild" && typeof made.src !== "string") {
     refuse(path, "spawns logic written in place", 'name it in setup({ actors }) and use spawnChild("name")');
   }
-  if (made.systemId !== undefined) refuse(path, "spawns with a systemId", "remove it and address actors by kind and id");
+  if (made.systemId !== undefined)
+    refuse(path, "spawns with a systemId", "remove it and address actors by kind and id");
   if (made.type === "xstate.sendTo" && made.to === "#_parent") {
-    refuse(path, "sends to a parent", 'a durable actor has none: keep the address in the context and sendTo(({ context }) => ref("kind", context.id))');
+    refuse(
+      path,
+      "sends to a parent",
+      'a durable actor has none: keep the address in the context and sendTo(({ context }) => ref("kind", context.id))',
+    );
   }
 }
 
@@ -105,7 +126,10 @@ function promiseOf(logic: unknown): PromiseCreator | undefined {
   if (typeof candidate?.config !== "function" || typeof candidate.transition !== "function") return undefined;
   try {
     const state = { status: "active", input: undefined, output: undefined, error: undefined };
-    const next = candidate.transition(state, { type: "xstate.promise.resolve", data: PROBE }, undefined) as { status?: string; output?: unknown };
+    const next = candidate.transition(state, { type: "xstate.promise.resolve", data: PROBE }, undefined) as {
+      status?: string;
+      output?: unknown;
+    };
     return next.status === "done" && next.output === PROBE ? (candidate.config as PromiseCreator) : undefined;
   } catch {
     return undefined; // other logics need a running actor and throw here: they are not promises

@@ -55,7 +55,13 @@ interface Place {
  * @throws {StateError} An action that only shows at run time that it cannot be durable.
  * @throws {PayloadError} A payload that cannot be stored.
  */
-export function collectEffects(kind: ActorKind & { readonly runner: MachineRunner }, address: Address, actions: readonly MachineAction[], revision: number, timeMs: number): Effects {
+export function collectEffects(
+  kind: ActorKind & { readonly runner: MachineRunner },
+  address: Address,
+  actions: readonly MachineAction[],
+  revision: number,
+  timeMs: number,
+): Effects {
   const effects = noEffects();
   const place = { self: keyOf(address.kind, address.id), revision, timeMs, runner: kind.runner };
   for (const action of actions) collect(effects, action, place);
@@ -93,11 +99,19 @@ function raised(effects: Effects, params: { event: EventLike; id?: string; delay
   if (params.delay !== undefined) setTimer(effects, params, null, place); // without a delay XState has handled it already
 }
 
-function setTimer(effects: Effects, params: { event: EventLike; id?: string; delay?: number }, to: string | null, place: Place): void {
+function setTimer(
+  effects: Effects,
+  params: { event: EventLike; id?: string; delay?: number },
+  to: string | null,
+  place: Place,
+): void {
   const id = params.id ?? `timer-${place.revision}-${effects.setTimers.length}`;
   effects.bytes += sizeOf(params.event, "The delayed event");
   cancelled(effects, id);
-  effects.setTimers.push([id, { generation: place.revision, dueAtMs: place.timeMs + Math.max(0, params.delay ?? 0), event: params.event, to }]);
+  effects.setTimers.push([
+    id,
+    { generation: place.revision, dueAtMs: place.timeMs + Math.max(0, params.delay ?? 0), event: params.event, to },
+  ]);
 }
 
 function cancelled(effects: Effects, id: string): void {
@@ -106,8 +120,16 @@ function cancelled(effects: Effects, id: string): void {
   effects.cancelTimers.push(id);
 }
 
-function sent(effects: Effects, params: { to: unknown; event: EventLike; id?: string; delay?: number }, place: Place): void {
-  const to = place.runner.isSelf(params.to) ? place.self : isRef(params.to) ? keyOf(params.to.kind, params.to.id) : undefined;
+function sent(
+  effects: Effects,
+  params: { to: unknown; event: EventLike; id?: string; delay?: number },
+  place: Place,
+): void {
+  const to = place.runner.isSelf(params.to)
+    ? place.self
+    : isRef(params.to)
+      ? keyOf(params.to.kind, params.to.id)
+      : undefined;
   if (to === undefined) {
     throw new StateError('A sendTo names no durable actor: use ref("kind", id) as its target');
   }
@@ -126,7 +148,12 @@ function emitted(effects: Effects, event: EventLike, place: Place): void {
   } else if (event.type === POOL_EVENT) {
     const made = event["event"] as PoolEvent;
     const lane = priorityRank(isPriority(made.priority) ? made.priority : "normal");
-    const full = { source: place.self, id: `${place.self}:${place.revision}:${effects.outgoing.length}`, timeMs: place.timeMs, ...made };
+    const full = {
+      source: place.self,
+      id: `${place.self}:${place.revision}:${effects.outgoing.length}`,
+      timeMs: place.timeMs,
+      ...made,
+    };
     pushMessage(effects, { to: `${POOL_PREFIX}${String(event["pool"])}`, lane, event: full });
   } else {
     sizeOf(event, "The emitted event");
@@ -134,13 +161,20 @@ function emitted(effects: Effects, event: EventLike, place: Place): void {
   }
 }
 
-function started(effects: Effects, params: { actorRef?: { id: string }; src: unknown; input: unknown }, place: Place): void {
+function started(
+  effects: Effects,
+  params: { actorRef?: { id: string }; src: unknown; input: unknown },
+  place: Place,
+): void {
   if (params.actorRef === undefined || typeof params.src !== "string") {
     throw new StateError(`An invoked actor is not known: name a promise actor in setup({ actors })`);
   }
   effects.bytes += sizeOf(params.input, `The input of "${params.src}"`);
   const id = params.actorRef.id;
-  effects.start.push([id, { startedBy: place.revision, src: params.src, input: params.input, startedAtMs: place.timeMs }]);
+  effects.start.push([
+    id,
+    { startedBy: place.revision, src: params.src, input: params.input, startedAtMs: place.timeMs },
+  ]);
 }
 
 function stopped(effects: Effects, child: { id?: string } | undefined): void {
@@ -152,4 +186,13 @@ function stopped(effects: Effects, child: { id?: string } | undefined): void {
 
 /** Two lists of effects as bytes, for the check that a machine is deterministic. */
 export const effectsFingerprint = (effects: Effects): Buffer =>
-  encode([effects.reply ?? null, effects.outgoing, effects.setTimers, effects.cancelTimers, effects.start, effects.stop, effects.emitted, effects.custom.map((a) => a.type)]);
+  encode([
+    effects.reply ?? null,
+    effects.outgoing,
+    effects.setTimers,
+    effects.cancelTimers,
+    effects.start,
+    effects.stop,
+    effects.emitted,
+    effects.custom.map((a) => a.type),
+  ]);

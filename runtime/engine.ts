@@ -6,7 +6,7 @@ import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { Activation } from "./activation.ts";
 import { newState } from "./actor-state.ts";
-import { checkAddress, keyOf, shardOf } from "./address.ts";
+import { addressOf, checkAddress, keyOf, shardOf } from "./address.ts";
 import { type Applied, applyInput, applyPoison, assertTakes, causeOf, isCurrent } from "./apply.ts";
 import type { Clock } from "./clock.ts";
 import { Committer } from "./committer.ts";
@@ -66,7 +66,8 @@ export class Engine {
     this.saver = new Saver({ ...options, activations: this.activations });
     this.performer = new Performer({
       ...options,
-      inject: (activation, input, body) => this.#take(activation, { input, body, arrivedAtMs: clock.monotonic(), respond: ignoreAnswer }),
+      inject: (activation, input, body) =>
+        this.#take(activation, { input, body, arrivedAtMs: clock.monotonic(), respond: ignoreAnswer }),
       deliver: (kind, id, body, onAnswer) => this.#deliver(kind, id, body, onAnswer),
       onOutboxShrunk: (activation) => this.saver.onOutboxShrunk(activation),
     });
@@ -76,7 +77,11 @@ export class Engine {
       onRoom: () => this.scheduler.serve(),
       onFailed: options.onFailed,
     });
-    this.scheduler = new Scheduler({ clock, hasRoom: () => this.committer.hasRoom, apply: (activation, letter) => this.#apply(activation, letter) });
+    this.scheduler = new Scheduler({
+      clock,
+      hasRoom: () => this.committer.hasRoom,
+      apply: (activation, letter) => this.#apply(activation, letter),
+    });
     this.queries = new Queries(this);
   }
 
@@ -84,8 +89,10 @@ export class Engine {
   receive(kind: string, id: string, body: Uint8Array, respond: (answer: Uint8Array) => void): void {
     try {
       const input = decodeInput(body);
-      if (input.tag > Tag.Ask) throw new PayloadError("Only tell and ask may be sent: timers and results are the runtime's own");
-      if (this.scheduler.isFull || this.performer.deadLetters.isFull) throw new BusyError("The node's queues are full: try again later");
+      if (input.tag > Tag.Ask)
+        throw new PayloadError("Only tell and ask may be sent: timers and results are the runtime's own");
+      if (this.scheduler.isFull || this.performer.deadLetters.isFull)
+        throw new BusyError("The node's queues are full: try again later");
       const activation = this.activate(kind, id);
       activation.lastUsedMs = this.options.clock.monotonic();
       this.#take(activation, { input, body, arrivedAtMs: activation.lastUsedMs, respond });
@@ -116,6 +123,19 @@ export class Engine {
     return activation;
   }
 
+  /** Loads again what should be awake and could not be loaded: a takeover during an outage of the server. */
+  wakeForgotten(): void {
+    for (const key of this.unwoken) {
+      const { kind, id } = addressOf(key);
+      if (this.activations.has(key) || !this.owned.has(shardOf(kind, id, this.options.shards))) continue;
+      try {
+        this.activate(kind, id);
+      } catch (error) {
+        if (!(error instanceof TroupeError)) throw error;
+      }
+    }
+  }
+
   /** Adds an activation that recovery has rebuilt; it goes live with its shard. */
   adopt(activation: Activation): void {
     this.activations.set(activation.key, activation);
@@ -143,7 +163,8 @@ export class Engine {
     while ([...this.activations.values()].some(isOpen)) {
       this.scheduler.serve();
       await this.committer.drain();
-      if ([...this.activations.values()].some(isOpen)) await new Promise<void>((resolve) => this.options.clock.setTimeout(resolve, 1));
+      if ([...this.activations.values()].some(isOpen))
+        await new Promise<void>((resolve) => this.options.clock.setTimeout(resolve, 1));
     }
     // Timers and results of their own may still come: dropped here, they recur at the next owner.
     for (const activation of this.activations.values()) if (picks(activation)) activation.isFrozen = true;
@@ -186,7 +207,10 @@ export class Engine {
       this.queries.onLive(activation);
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
-      this.options.log.error({ err: error, actor: activation.key }, "Actor cannot be activated: its messages are refused until it can");
+      this.options.log.error(
+        { err: error, actor: activation.key },
+        "Actor cannot be activated: its messages are refused until it can",
+      );
       this.#refuseAll(activation, error);
     }
   }
@@ -200,7 +224,8 @@ export class Engine {
   }
 
   #take(activation: Activation, letter: Letter): void {
-    if (activation.isFrozen || activation.phase === "gone") letter.respond(encodeError(new BusyError(`Actor "${activation.key}" is moving: try again`)));
+    if (activation.isFrozen || activation.phase === "gone")
+      letter.respond(encodeError(new BusyError(`Actor "${activation.key}" is moving: try again`)));
     else this.scheduler.offer(activation, letter);
   }
 
@@ -225,11 +250,20 @@ export class Engine {
       poison = causeOf(error);
       applied = applyPoison(kind, address, state, input, timeMs, poison);
     }
-    const round = this.committer.add([timeMs, activation.key, letter.body, poison], { activation, applied, letter, poison, outSeq: state.outSeq });
+    const round = this.committer.add([timeMs, activation.key, letter.body, poison], {
+      activation,
+      applied,
+      letter,
+      poison,
+      outSeq: state.outSeq,
+    });
     activation.lastRound = round;
     activation.uncovered.push({ round, timeMs, body: letter.body, poison });
     activation.uncoveredBytes += letter.body.length;
-    this.saver.onInput(activation, activation.uncovered.length >= kind.snapshotEvery || activation.uncoveredBytes >= HISTORY_CHUNK_BYTES);
+    this.saver.onInput(
+      activation,
+      activation.uncovered.length >= kind.snapshotEvery || activation.uncoveredBytes >= HISTORY_CHUNK_BYTES,
+    );
   }
 
   /** The answer to a message that changes nothing: a repetition, or one that cannot be taken. */
@@ -239,7 +273,8 @@ export class Engine {
     try {
       assertTakes(activation.kind, activation.address, activation.state, input);
       activation.state.senders.admit(input.sender, input.low, this.options.clock.now());
-      if (activation.uncoveredBytes > MAX_UNCOVERED_BYTES) throw new BusyError(`Snapshots of "${activation.key}" lag by ${MAX_UNCOVERED_BYTES} bytes: try again later`);
+      if (activation.uncoveredBytes > MAX_UNCOVERED_BYTES)
+        throw new BusyError(`Snapshots of "${activation.key}" lag by ${MAX_UNCOVERED_BYTES} bytes: try again later`);
       return undefined;
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;

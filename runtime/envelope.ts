@@ -41,7 +41,9 @@ export function encodeInput(input: Input): Buffer {
     throw new PayloadError('The event has no "type": send an object such as { type: "start" }');
   }
   if (size > MAX_MESSAGE_BYTES) {
-    throw new PayloadError(`The event "${input.event.type}" takes about ${size} bytes, more than ${MAX_MESSAGE_BYTES}: store the data elsewhere and send its name`);
+    throw new PayloadError(
+      `The event "${input.event.type}" takes about ${size} bytes, more than ${MAX_MESSAGE_BYTES}: store the data elsewhere and send its name`,
+    );
   }
   return encode([WIRE_VERSION, input.tag, input.sender, input.seq, input.low, input.ttlMs, input.lane, input.event]);
 }
@@ -51,15 +53,34 @@ export function encodeInput(input: Input): Buffer {
  */
 export function decodeInput(bytes: Uint8Array): Input {
   if (bytes.length > MAX_MESSAGE_BYTES + MAX_ENVELOPE_BYTES) {
-    throw new PayloadError(`The message takes ${bytes.length} bytes, more than ${MAX_MESSAGE_BYTES}: store the data elsewhere and send its name`);
+    throw new PayloadError(
+      `The message takes ${bytes.length} bytes, more than ${MAX_MESSAGE_BYTES}: store the data elsewhere and send its name`,
+    );
   }
   const fields = decode(bytes);
   if (!Array.isArray(fields) || fields[0] !== WIRE_VERSION || fields.length !== 8) {
     throw new CorruptRecordError("The message is not an input of this version: use this package's client");
   }
-  const [, tag, sender, seq, low, ttlMs, lane, event] = fields as [number, Tag, string, number, number, number, number, EventLike];
-  const numbers = isCount(seq) && isCount(low) && isCount(ttlMs) && isCount(lane) && lane <= 3 && isCount(tag) && tag <= 3;
-  if (!numbers || typeof sender !== "string" || typeof event !== "object" || event === null || typeof event.type !== "string" || event.type === "") {
+  const [, tag, sender, seq, low, ttlMs, lane, event] = fields as [
+    number,
+    Tag,
+    string,
+    number,
+    number,
+    number,
+    number,
+    EventLike,
+  ];
+  const numbers =
+    isCount(seq) && isCount(low) && isCount(ttlMs) && isCount(lane) && lane <= 3 && isCount(tag) && tag <= 3;
+  if (
+    !numbers ||
+    typeof sender !== "string" ||
+    typeof event !== "object" ||
+    event === null ||
+    typeof event.type !== "string" ||
+    event.type === ""
+  ) {
     throw new CorruptRecordError("The message's fields have the wrong types: use this package's client");
   }
   if (tag <= Tag.Ask && (sender === "" || sender.length > MAX_SENDER_LENGTH)) {

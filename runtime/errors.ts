@@ -183,9 +183,26 @@ export class RemoteError extends TroupeError {
 }
 
 const WIRE = new Map<string, (message: string) => TroupeError>(
-  [BusyError, DeadlineError, AddressError, ActorNotFoundError, UnknownEventError, PayloadError, ActorDoneError, PoisonMessageError, StateError, VersionError, BrokerUnavailableError, StreamFullError, SealedError, AbortedError, CorruptRecordError, HistoryGapError, DefinitionError, DeterminismError].map(
-    (Class) => [new Class("").code, (message: string) => new Class(message)] as const,
-  ),
+  [
+    BusyError,
+    DeadlineError,
+    AddressError,
+    ActorNotFoundError,
+    UnknownEventError,
+    PayloadError,
+    ActorDoneError,
+    PoisonMessageError,
+    StateError,
+    VersionError,
+    BrokerUnavailableError,
+    StreamFullError,
+    SealedError,
+    AbortedError,
+    CorruptRecordError,
+    HistoryGapError,
+    DefinitionError,
+    DeterminismError,
+  ].map((Class) => [new Class("").code, (message: string) => new Class(message)] as const),
 );
 WIRE.set("NO_RESPONDER", (message) => Object.assign(new NoResponderError(""), { message }));
 WIRE.set("UNKNOWN_KIND", (message) => Object.assign(new UnknownKindError("", []), { message }));

@@ -32,7 +32,10 @@ export async function readHistory(broker: Broker, names: Names, kind: string, id
       for (const input of chunkOf(message.data)) {
         const last = inputs.at(-1)?.revision ?? input.revision - 1;
         if (input.revision <= last) continue; // written again by a later owner
-        if (input.revision !== last + 1) throw new HistoryGapError(`The history of "${kind}/${id}" lacks revisions ${last + 1} to ${input.revision - 1}: was the stream purged?`);
+        if (input.revision !== last + 1)
+          throw new HistoryGapError(
+            `The history of "${kind}/${id}" lacks revisions ${last + 1} to ${input.revision - 1}: was the stream purged?`,
+          );
         inputs.push(input);
       }
       fromSeq = message.seq + 1;
@@ -43,9 +46,11 @@ export async function readHistory(broker: Broker, names: Names, kind: string, id
 
 function* chunkOf(bytes: Uint8Array): Generator<HistoryInput> {
   const fields = decode(bytes);
-  if (!Array.isArray(fields) || fields[0] !== 1 || !Array.isArray(fields[3])) throw new CorruptRecordError("A history chunk is of another format: was it written by a newer release?");
+  if (!Array.isArray(fields) || fields[0] !== 1 || !Array.isArray(fields[3]))
+    throw new CorruptRecordError("A history chunk is of another format: was it written by a newer release?");
   const [, version, first, rows] = fields as [number, number, number, [number, number, Uint8Array, string | null][]];
-  for (const [index, [seq, timeMs, body, poison]] of rows.entries()) yield { revision: first + index, version, seq, timeMs, body, poison };
+  for (const [index, [seq, timeMs, body, poison]] of rows.entries())
+    yield { revision: first + index, version, seq, timeMs, body, poison };
 }
 
 export function toEntry({ revision, seq, timeMs, body, poison }: HistoryInput): HistoryEntry {
@@ -58,7 +63,8 @@ export async function readDeadLetters(broker: Broker, names: Names, limit: numbe
   const letters: DeadLetter[] = [];
   for (let fromSeq = 1; ; ) {
     const page = await broker.read(names.stream.dead, { subject: names.deadAll, fromSeq, limit: PAGE });
-    for (const message of page) letters.push({ seq: message.seq, ...(decode(message.data) as Omit<DeadLetter, "seq">) });
+    for (const message of page)
+      letters.push({ seq: message.seq, ...(decode(message.data) as Omit<DeadLetter, "seq">) });
     if (letters.length > limit) letters.splice(0, letters.length - limit);
     fromSeq = (page.at(-1)?.seq ?? 0) + 1;
     if (page.length < PAGE) return letters;

@@ -55,9 +55,22 @@ export class Incarnation {
     this.#o = options;
     this.#me = memberKey(facts);
     const fail = (error: unknown) => this.#fail(error);
-    const journal = new Journal({ broker, clock, stream: names.stream.journal, subject: names.journal(facts.name, facts.incarnation), closed: this.#closed.signal });
+    const journal = new Journal({
+      broker,
+      clock,
+      stream: names.stream.journal,
+      subject: names.journal(facts.name, facts.incarnation),
+      closed: this.#closed.signal,
+    });
     this.#table = new ShardTable(broker, names);
-    this.membership = new Membership({ broker, clock, names, facts, onChange: () => void this.#ownership.reconcile(), onLost: fail });
+    this.membership = new Membership({
+      broker,
+      clock,
+      names,
+      facts,
+      onChange: () => void this.#ownership.reconcile(),
+      onLost: fail,
+    });
     this.engine = new Engine({
       ...options,
       node: facts.name,
@@ -67,7 +80,11 @@ export class Incarnation {
       onFailed: fail,
     });
     this.#ownership = new Ownership({
-      broker, clock, names, log, shards,
+      broker,
+      clock,
+      names,
+      log,
+      shards,
       me: this.#me,
       membership: this.membership,
       table: this.#table,
@@ -137,7 +154,9 @@ export class Incarnation {
       ]);
     }
     const subjects = shards.map((shard) => names.wakeOfShard(shard));
-    this.#wakes.push(await broker.follow(names.stream.wake, { subjects, from: "all" }, (message) => this.#onWake(message)));
+    this.#wakes.push(
+      await broker.follow(names.stream.wake, { subjects, from: "all" }, (message) => this.#onWake(message)),
+    );
   }
 
   #close(shards: readonly number[]): void {
@@ -195,14 +214,20 @@ export class Incarnation {
   /** Every node does it now and then: it is idempotent, and jitter keeps them apart. */
   #scheduleJanitor(): void {
     const { broker, clock, names, log } = this.#o;
-    const isLive = (subject: string) => [...this.membership.members.values()].some(({ name, incarnation }) => names.journal(name, incarnation) === subject);
-    this.#janitorTimer = clock.setTimeout(() => {
-      sweepJournals(broker, names, this.#table, isLive)
-        .catch((error: unknown) => log.warn({ err: error }, "Ended journals not freed: next time"))
-        .finally(() => {
-          if (!this.#closed.signal.aborted) this.#scheduleJanitor();
-        });
-    }, JANITOR_EVERY_MS * (0.5 + clock.random()));
+    const isLive = (subject: string) =>
+      [...this.membership.members.values()].some(
+        ({ name, incarnation }) => names.journal(name, incarnation) === subject,
+      );
+    this.#janitorTimer = clock.setTimeout(
+      () => {
+        sweepJournals(broker, names, this.#table, isLive)
+          .catch((error: unknown) => log.warn({ err: error }, "Ended journals not freed: next time"))
+          .finally(() => {
+            if (!this.#closed.signal.aborted) this.#scheduleJanitor();
+          });
+      },
+      JANITOR_EVERY_MS * (0.5 + clock.random()),
+    );
   }
 
   #scheduleSweep(): void {
@@ -210,6 +235,7 @@ export class Incarnation {
       if (this.#closed.signal.aborted) return;
       this.engine.fence(this.membership.isGood);
       if (this.membership.isGood) {
+        this.engine.wakeForgotten();
         this.engine.saver.sweep();
         passivateIdle(this.engine);
       }
@@ -229,7 +255,8 @@ function queryIn(data: Uint8Array): Query {
   if (data.length === 0) return {};
   const query = decode(data) as Query | null;
   const { watch, save } = query ?? {};
-  const isValid = (watch === undefined || (typeof watch === "string" && INBOX.test(watch))) && (save === undefined || save === true);
+  const isValid =
+    (watch === undefined || (typeof watch === "string" && INBOX.test(watch))) && (save === undefined || save === true);
   if (!isValid) throw new PayloadError("The query is malformed: send nothing, { watch: <inbox> } or { save: true }");
   return { ...(watch !== undefined && { watch }), ...(save !== undefined && { save }) };
 }

@@ -29,7 +29,11 @@ export class Invocations {
     activation.running.set(child, { startedBy: invocation.startedBy, controller });
     const deadline = this.#clock.setTimeout(() => {
       const ms = activation.kind.invocationDeadlineMs;
-      controller.abort(new DeadlineError(`Invocation "${child}" of "${activation.key}" ran longer than ${ms} ms: raise invocationDeadlineMs or do less`));
+      controller.abort(
+        new DeadlineError(
+          `Invocation "${child}" of "${activation.key}" ran longer than ${ms} ms: raise invocationDeadlineMs or do less`,
+        ),
+      );
     }, activation.kind.invocationDeadlineMs);
     void this.#run(activation, child, invocation, controller.signal)
       .then(
@@ -52,7 +56,9 @@ export class Invocations {
     const running = activation.running.get(child);
     if (running === undefined) return;
     activation.running.delete(child);
-    running.controller.abort(new AbortedError(`Invocation "${child}" of "${activation.key}" was stopped: its state was left`));
+    running.controller.abort(
+      new AbortedError(`Invocation "${child}" of "${activation.key}" was stopped: its state was left`),
+    );
   }
 
   /** Fires all signals but keeps the results welcome: the machine decides by the message that follows. */
@@ -66,19 +72,33 @@ export class Invocations {
 
   async #run(activation: Activation, child: string, invocation: Invocation, signal: AbortSignal): Promise<unknown> {
     const work = resolveInvocation(activation.kind.machine, invocation.src);
-    if (work === undefined) throw new DefinitionError(`Kind "${activation.kind.kind}" has no promise actor "${invocation.src}": was it renamed? Raise the version and migrate`);
+    if (work === undefined)
+      throw new DefinitionError(
+        `Kind "${activation.kind.kind}" has no promise actor "${invocation.src}": was it renamed? Raise the version and migrate`,
+      );
     const self = { id: child, sessionId: `${activation.key}:${invocation.startedBy}:${child}` };
     const aborted = new Promise<never>((_, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
     });
-    return await Promise.race([work({ input: invocation.input, signal, self, system: {}, emit: () => undefined }), aborted]);
+    return await Promise.race([
+      work({ input: invocation.input, signal, self, system: {}, emit: () => undefined }),
+      aborted,
+    ]);
   }
 
   #settle(activation: Activation, child: string, invocation: Invocation, event: Input["event"]): void {
     const running = activation.running.get(child);
     if (running?.startedBy !== invocation.startedBy || activation.phase !== "live") return; // stopped, or no longer ours
     activation.running.delete(child);
-    const make = (settled: Input["event"]): Input => ({ tag: Tag.InvocationSettled, sender: child, seq: invocation.startedBy, low: 0, ttlMs: 0, lane: LANE, event: settled });
+    const make = (settled: Input["event"]): Input => ({
+      tag: Tag.InvocationSettled,
+      sender: child,
+      seq: invocation.startedBy,
+      low: 0,
+      ttlMs: 0,
+      lane: LANE,
+      event: settled,
+    });
     let input = make(event);
     let body: Uint8Array;
     try {

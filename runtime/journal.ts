@@ -61,8 +61,12 @@ export class Journal {
       }
       if (last === null || last.seq === this.#last) return undefined;
       const record = decodeRecord(last.data);
-      if (record.type === "seal") throw new SealedError(`Journal "${this.subject}" was sealed by "${record.by}": this incarnation is over`);
-      if (record.no !== no) throw new SealedError(`Journal "${this.subject}" holds round ${record.no} that this process did not write: is the node name used twice?`);
+      if (record.type === "seal")
+        throw new SealedError(`Journal "${this.subject}" was sealed by "${record.by}": this incarnation is over`);
+      if (record.no !== no)
+        throw new SealedError(
+          `Journal "${this.subject}" holds round ${record.no} that this process did not write: is the node name used twice?`,
+        );
       this.#last = last.seq;
       return last.seq;
     }

@@ -5,7 +5,16 @@
  * XState's own `transition()` builds a fresh actor system for each call, which costs more than the transition; here
  * one inert scope serves all actors of a kind. (`StateMachine.transition(snapshot, event, scope)` is public, xstate 5.33.)
  */
-import { type AnyActorScope, type AnyMachineSnapshot, type AnyStateMachine, createActor, createMachine, type EventObject, type ExecutableActionObject, type Snapshot } from "xstate";
+import {
+  type AnyActorScope,
+  type AnyMachineSnapshot,
+  type AnyStateMachine,
+  createActor,
+  createMachine,
+  type EventObject,
+  type ExecutableActionObject,
+  type Snapshot,
+} from "xstate";
 import { StateError } from "./errors.ts";
 
 /** What XState persists of a machine: plain data. */
@@ -31,7 +40,10 @@ export class MachineRunner {
 
   /** The initial macrostep. @throws Whatever the machine's own functions throw. */
   init(input: unknown): Stepped {
-    return this.#collect(() => this.machine.getInitialSnapshot(this.#scope, input as never) as AnyMachineSnapshot, true);
+    return this.#collect(
+      () => this.machine.getInitialSnapshot(this.#scope, input as never) as AnyMachineSnapshot,
+      true,
+    );
   }
 
   /** One macrostep. @throws Whatever the machine's own functions throw. */
@@ -42,7 +54,9 @@ export class MachineRunner {
   persist(snapshot: AnyMachineSnapshot): PersistedMachine {
     const persisted = this.machine.getPersistedSnapshot(snapshot) as PersistedMachine;
     // A failed state holds whatever was thrown; an Error does not survive storage.
-    return persisted.status === "error" ? ({ ...persisted, error: plainError(persisted.error) } as PersistedMachine) : persisted;
+    return persisted.status === "error"
+      ? ({ ...persisted, error: plainError(persisted.error) } as PersistedMachine)
+      : persisted;
   }
 
   restore(persisted: PersistedMachine): AnyMachineSnapshot {
@@ -101,5 +115,5 @@ export function plainError(error: unknown): PlainError {
     const { name, message, code } = error as PlainError;
     return { name: typeof name === "string" ? name : "Error", message, ...(typeof code === "string" && { code }) };
   }
-  return { name: "Error", message: typeof error === "string" ? error : JSON.stringify(error) ?? String(error) };
+  return { name: "Error", message: typeof error === "string" ? error : (JSON.stringify(error) ?? String(error)) };
 }

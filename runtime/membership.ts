@@ -19,7 +19,8 @@ export interface MemberFacts {
 }
 
 /** Key of an incarnation: `<name>.<incarnation>`. */
-export const memberKey = (facts: { readonly name: string; readonly incarnation: string }): string => `${facts.name}.${facts.incarnation}`;
+export const memberKey = (facts: { readonly name: string; readonly incarnation: string }): string =>
+  `${facts.name}.${facts.incarnation}`;
 
 /** Nodes of a cluster at most: bounds the first read of the membership. */
 export const MAX_NODES = 1_024;
@@ -39,7 +40,14 @@ export class Membership {
   #following: Subscription | undefined;
   #left = false;
 
-  constructor(options: { broker: Broker; clock: Clock; names: Names; facts: MemberFacts; onChange: () => void; onLost: (error: unknown) => void }) {
+  constructor(options: {
+    broker: Broker;
+    clock: Clock;
+    names: Names;
+    facts: MemberFacts;
+    onChange: () => void;
+    onLost: (error: unknown) => void;
+  }) {
     this.#broker = options.broker;
     this.#clock = options.clock;
     this.#names = options.names;
@@ -67,18 +75,28 @@ export class Membership {
 
   async join(): Promise<void> {
     const sentAt = this.#clock.monotonic();
-    this.#revision = await this.#broker.append(this.#subject, this.#value, { expectedLastSubjectSeq: 0, ttlS: LEASE_TTL_S });
+    this.#revision = await this.#broker.append(this.#subject, this.#value, {
+      expectedLastSubjectSeq: 0,
+      ttlS: LEASE_TTL_S,
+    });
     this.#goodUntilMs = sentAt + LEASE_SELF_FENCE_MS;
     this.#members.set(memberKey(this.#facts), this.#facts);
-    this.#following = await this.#broker.follow(this.#names.kv.nodes.stream, { subjects: [this.#names.kv.nodes.key(">")], from: "last" }, (message) => {
-      if (this.#observe(message)) this.#onChange();
-    });
+    this.#following = await this.#broker.follow(
+      this.#names.kv.nodes.stream,
+      { subjects: [this.#names.kv.nodes.key(">")], from: "last" },
+      (message) => {
+        if (this.#observe(message)) this.#onChange();
+      },
+    );
     this.#schedule();
   }
 
   /** Ends another incarnation's lease, after its journal was sealed. */
   async evict(key: string): Promise<void> {
-    await this.#broker.append(this.#names.kv.nodes.key(key), new Uint8Array(0), { headers: { "KV-Operation": "DEL" }, ttlS: 60 });
+    await this.#broker.append(this.#names.kv.nodes.key(key), new Uint8Array(0), {
+      headers: { "KV-Operation": "DEL" },
+      ttlS: 60,
+    });
     this.#members.delete(key);
   }
 
@@ -106,12 +124,20 @@ export class Membership {
   async #renew(): Promise<void> {
     const sentAt = this.#clock.monotonic();
     try {
-      this.#revision = await this.#broker.append(this.#subject, this.#value, { expectedLastSubjectSeq: this.#revision, ttlS: LEASE_TTL_S, timeoutMs: LEASE_RENEW_MS });
+      this.#revision = await this.#broker.append(this.#subject, this.#value, {
+        expectedLastSubjectSeq: this.#revision,
+        ttlS: LEASE_TTL_S,
+        timeoutMs: LEASE_RENEW_MS,
+      });
       this.#goodUntilMs = sentAt + LEASE_SELF_FENCE_MS;
     } catch (error) {
       if (this.#left) return;
       if (error instanceof RevisionConflictError && !(await this.#adopt())) {
-        this.#onLost(new SealedError(`The lease of node "${this.#facts.name}" ended: others may have taken its shards`, { cause: error }));
+        this.#onLost(
+          new SealedError(`The lease of node "${this.#facts.name}" ended: others may have taken its shards`, {
+            cause: error,
+          }),
+        );
         return;
       }
       if (!(error instanceof TroupeError)) throw error; // otherwise: no answer yet; the monotonic clock fences meanwhile

@@ -49,9 +49,17 @@ const NODE_NAME = /^[A-Za-z0-9_-]{1,64}$/;
  * @throws {DefinitionError} A kind is given twice.
  */
 export async function startNode(options: NodeOptions): Promise<Node> {
-  if (!NODE_NAME.test(options.name)) throw new AddressError(`The node name ${JSON.stringify(options.name)} is not valid: use 1 to 64 of A-Z a-z 0-9 _ -`);
+  if (!NODE_NAME.test(options.name))
+    throw new AddressError(
+      `The node name ${JSON.stringify(options.name)} is not valid: use 1 to 64 of A-Z a-z 0-9 _ -`,
+    );
   const clock = options.clock ?? systemClock;
-  const broker = await connectBroker({ servers: options.servers, name: `troupe-${options.name}`, clock, waitMs: options.waitMs ?? 10_000 });
+  const broker = await connectBroker({
+    servers: options.servers,
+    name: `troupe-${options.name}`,
+    clock,
+    waitMs: options.waitMs ?? 10_000,
+  });
   try {
     const names = makeNames(options);
     await applyStreams(broker.connection, streamSpecs(names, { replicas: options.replicas ?? 1 }));
@@ -156,7 +164,14 @@ class TroupeNode implements Node {
 
   async #begin(isFirst: boolean): Promise<void> {
     this.#id = this.#clock.randomId(6);
-    const facts = { name: this.name, incarnation: this.#id, pid: process.pid, host: hostname(), kinds: [...this.#kinds.keys()], labels: this.#options.labels ?? {} };
+    const facts = {
+      name: this.name,
+      incarnation: this.#id,
+      pid: process.pid,
+      host: hostname(),
+      kinds: [...this.#kinds.keys()],
+      labels: this.#options.labels ?? {},
+    };
     this.#current = new Incarnation({
       broker: this.#broker,
       clock: this.#clock,
@@ -166,7 +181,8 @@ class TroupeNode implements Node {
       facts,
       kinds: this.#kinds,
       verifyDeterminism: this.#options.verifyDeterminism ?? false,
-      sendRemote: (kind, id, body) => this.#broker.request(this.#names.act(shardOf(kind, id, this.#shards), kind, id), body, ATTEMPT_TIMEOUT_MS),
+      sendRemote: (kind, id, body) =>
+        this.#broker.request(this.#names.act(shardOf(kind, id, this.#shards), kind, id), body, ATTEMPT_TIMEOUT_MS),
       onShards: (gained, lost) => {
         for (const listener of this.#listeners) listener(gained, lost);
       },
@@ -210,7 +226,9 @@ class TroupeNode implements Node {
     const { info, list } = (question ?? {}) as { info?: unknown; list?: unknown };
     if (info === true) return this.info();
     if (typeof list === "string") {
-      const mine = [...this.#current.engine.activations.values()].filter((a) => a.address.kind === list && a.phase === "live" && a.state.revision > 0);
+      const mine = [...this.#current.engine.activations.values()].filter(
+        (a) => a.address.kind === list && a.phase === "live" && a.state.revision > 0,
+      );
       return { node: this.name, ids: mine.slice(0, LIST_LIMIT).map((a) => a.address.id) };
     }
     throw new PayloadError('A node answers { info: true } and { list: "<kind>" }');

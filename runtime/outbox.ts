@@ -14,7 +14,12 @@ import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
 export interface OutboxDeps {
   readonly clock: Clock;
   /** Resolves with the receiver's answer. @throws A retryable error when there is none. */
-  readonly deliver: (kind: string, id: string, body: Uint8Array, onAnswer: (answer: Uint8Array | TroupeError) => void) => void;
+  readonly deliver: (
+    kind: string,
+    id: string,
+    body: Uint8Array,
+    onAnswer: (answer: Uint8Array | TroupeError) => void,
+  ) => void;
   readonly publish: (pool: string, sender: Activation, message: Outgoing) => Promise<void>;
   readonly onSettled: (activation: Activation) => void;
   readonly onRefused: (activation: Activation, message: Outgoing, error: TroupeError) => void;

@@ -14,7 +14,7 @@ import type { Membership } from "./membership.ts";
 import { placeShard } from "./placement.ts";
 import type { Broker } from "./port.ts";
 import { recoverShards } from "./recovery.ts";
-import type { ShardRecord, ShardTable } from "./shard-table.ts";
+import type { ShardEntry, ShardRecord, ShardTable } from "./shard-table.ts";
 
 /** How often ownership is looked at without an event, in ms: a safety net, not the way. */
 const RECONCILE_EVERY_MS = 500;
@@ -83,7 +83,10 @@ export class Ownership {
       try {
         await this.#step();
       } catch (error) {
-        if (error instanceof SealedError || !(error instanceof TroupeError && (error.retryable || error instanceof RevisionConflictError))) {
+        if (
+          error instanceof SealedError ||
+          !(error instanceof TroupeError && (error.retryable || error instanceof RevisionConflictError))
+        ) {
           this.#o.onFailed(error);
           return;
         }
@@ -95,9 +98,12 @@ export class Ownership {
   async #step(): Promise<void> {
     const { membership, me, table, shards, engine } = this.#o;
     const live = [...membership.members.keys()];
+    // Without a lease nothing is given away in good order: others may have sealed the journal.
+    if (!membership.members.has(me)) throw new SealedError(`The lease of "${me}" ended: this incarnation is over`);
     for (const shard of engine.owned) {
       const owner = table.entries.get(shard)?.record.owner;
-      if (owner !== me) throw new SealedError(`Shard ${shard} was taken by "${String(owner)}": this incarnation is over`);
+      if (owner !== me)
+        throw new SealedError(`Shard ${shard} was taken by "${String(owner)}": this incarnation is over`);
     }
     const take: number[] = [];
     const give: number[] = [];
@@ -105,7 +111,8 @@ export class Ownership {
       const owner = table.entries.get(shard)?.record.owner ?? null;
       const wanted = placeShard(shard, live);
       if (owner === me) {
-        if (!engine.owned.has(shard)) take.push(shard); // won earlier, recovery failed: again
+        if (!engine.owned.has(shard))
+          take.push(shard); // won earlier, recovery failed: again
         else if (wanted !== me) give.push(shard);
       } else if (wanted === me && (owner === null || !membership.members.has(owner))) take.push(shard);
     }
@@ -114,41 +121,68 @@ export class Ownership {
   }
 
   async #take(shards: readonly number[]): Promise<void> {
-    const { me, broker, names, engine, log, clock } = this.#o;
+    const { me, broker, names, engine, log, clock, table } = this.#o;
     const startedAt = clock.monotonic();
+    const decided = new Map(shards.map((shard) => [shard, table.entries.get(shard)]));
     const journals = new Set(shards.flatMap((shard) => this.#foreignJournals(shard)));
     for (const journal of journals) await sealJournal(broker, names.stream.journal, journal, me);
-    const won = (await Promise.all(shards.map((shard) => this.#claim(shard)))).filter((shard) => shard !== undefined);
+    const won = (await Promise.all(shards.map((shard) => this.#claim(shard, decided.get(shard))))).filter(
+      (shard) => shard !== undefined,
+    );
     if (won.length === 0) return;
-    const targets = won.map((shard) => ({ shard, checkpoint: this.#record(shard).checkpoint, journals: this.#foreignJournals(shard) }));
-    for (const activation of [...engine.activations.values()]) if (won.includes(activation.shard)) engine.drop(activation); // of a failed attempt
+    const targets = won.map((shard) => ({
+      shard,
+      checkpoint: this.#record(shard).checkpoint,
+      journals: this.#foreignJournals(shard),
+    }));
+    for (const activation of [...engine.activations.values()])
+      if (won.includes(activation.shard)) engine.drop(activation); // of a failed attempt
     const sealedAt = await recoverShards(engine, targets);
+    if (engine.options.closed.aborted)
+      throw new SealedError("The incarnation ended: what it took is left to the next owner");
     for (const shard of won) {
       this.#sealedAt.set(shard, sealedAt);
       engine.owned.add(shard);
       for (const key of this.#record(shard).busy) engine.unwoken.add(key);
     }
-    const rebuilt = [...engine.activations.values()].filter((activation) => activation.phase === "loading" && won.includes(activation.shard) && activation.state !== undefined);
+    const rebuilt = [...engine.activations.values()].filter(
+      (activation) =>
+        activation.phase === "loading" && won.includes(activation.shard) && activation.state !== undefined,
+    );
     for (const activation of rebuilt) {
       engine.enliven(activation);
       if (activation.uncovered.length > 0) engine.saver.onInput(activation, true);
     }
     await this.#o.open(won);
     for (const shard of won) this.#wake(this.#record(shard).busy);
-    log.info({ shards: won.length, actors: rebuilt.length, sealed: [...journals], ms: Math.round(clock.monotonic() - startedAt) }, "Took over shards");
+    log.info(
+      {
+        shards: won.length,
+        actors: rebuilt.length,
+        sealed: [...journals],
+        ms: Math.round(clock.monotonic() - startedAt),
+      },
+      "Took over shards",
+    );
     this.#o.onShards(won, []);
   }
 
   /** Compare-and-set of the record; undefined if another node was first. */
-  async #claim(shard: number): Promise<number | undefined> {
+  async #claim(shard: number, decided: ShardEntry | undefined): Promise<number | undefined> {
     const { table, me, engine } = this.#o;
-    const old = table.entries.get(shard)?.record;
-    if (old?.owner === me) return shard;
+    if (engine.options.closed.aborted) return undefined;
+    const old = decided?.record;
     const mine = engine.options.journal.subject;
     const journals = [...(old?.journals ?? []).filter((journal) => journal !== mine), mine];
-    const record: ShardRecord = { owner: me, epoch: (old?.epoch ?? 0) + 1, checkpoint: old?.checkpoint ?? 0, journals, busy: old?.busy ?? [] };
+    const record: ShardRecord = {
+      owner: me,
+      epoch: (old?.epoch ?? 0) + 1,
+      checkpoint: old?.checkpoint ?? 0,
+      journals,
+      busy: old?.busy ?? [],
+    };
     try {
-      await table.write(shard, record);
+      await table.write(shard, record, decided);
       return shard;
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
@@ -183,6 +217,7 @@ export class Ownership {
     if (shards.length === 0) return;
     const { engine, log } = this.#o;
     const leaving = new Set(shards);
+    const { table, me } = this.#o;
     this.#o.close(shards);
     for (const shard of shards) engine.owned.delete(shard);
     const activations = () => [...engine.activations.values()].filter((activation) => leaving.has(activation.shard));
@@ -190,9 +225,20 @@ export class Ownership {
     await engine.saver.saveAll((activation) => leaving.has(activation.shard));
     const checkpoints = engine.saver.checkpoints(engine.committer.committedSeq);
     const busy = (shard: number) => [...new Set([...(checkpoints.get(shard)?.busy ?? []), ...this.#unwoken(shard)])];
-    const records = shards.map((shard) => ({ shard, record: this.#freed(shard, busy(shard)) }));
+    const records = shards.map((shard) => ({
+      shard,
+      old: table.entries.get(shard),
+      record: this.#freed(shard, busy(shard)),
+    }));
+    const stolen = records.find(({ old }) => old?.record.owner !== me);
+    if (stolen !== undefined)
+      throw new SealedError(
+        `Shard ${stolen.shard} was taken by "${String(stolen.old?.record.owner)}": this incarnation is over`,
+      );
+    if (engine.options.closed.aborted)
+      throw new SealedError("The incarnation ended: its shards are left to the next owner");
     for (const activation of activations()) engine.drop(activation);
-    await Promise.all(records.map(({ shard, record }) => this.#o.table.write(shard, record)));
+    await Promise.all(records.map(({ shard, old, record }) => table.write(shard, record, old)));
     log.info({ shards: shards.length }, "Released shards");
     this.#o.onShards([], shards);
   }
@@ -202,7 +248,14 @@ export class Ownership {
     const covered = Math.max(checkpoint, this.#o.engine.committer.committedSeq, this.#sealedAt.get(shard) ?? 0);
     const parked = this.#parkedAt(shard);
     // What is parked came from older journals; the rest of the shard is stored.
-    if (parked <= covered) return { owner: null, epoch, checkpoint: Math.max(checkpoint, parked - 1), journals: this.#foreignJournals(shard), busy };
+    if (parked <= covered)
+      return {
+        owner: null,
+        epoch,
+        checkpoint: Math.max(checkpoint, parked - 1),
+        journals: this.#foreignJournals(shard),
+        busy,
+      };
     return { owner: null, epoch, checkpoint: covered, journals: [], busy };
   }
 
@@ -241,22 +294,30 @@ export class Ownership {
     const mine = engine.options.journal.subject;
     const committed = engine.committer.committedSeq;
     const found = engine.saver.checkpoints(committed);
-    let floor = Number.POSITIVE_INFINITY;
+    let floor = engine.owned.size > 0 ? committed : 0;
+    // Shards that are leaving are not owned any more, but until they are stored only the journal has their inputs.
+    for (const { seq } of found.values()) floor = Math.min(floor, seq);
     const writes: Promise<void>[] = [];
     for (const shard of engine.owned) {
+      const entry = table.entries.get(shard);
       const old = this.#record(shard);
+      if (old.owner !== this.#o.me)
+        throw new SealedError(`Shard ${shard} was taken by "${String(old.owner)}": this incarnation is over`);
       const sealedAt = this.#sealedAt.get(shard) ?? 0;
       const { seq, busy } = found.get(shard) ?? { seq: Math.max(committed, sealedAt), busy: [] };
       const checkpoint = Math.max(old.checkpoint, Math.min(seq, this.#parkedAt(shard) - 1));
       const journals = checkpoint >= sealedAt ? [mine] : old.journals;
       const record = { ...old, checkpoint, journals, busy: [...new Set([...busy, ...this.#unwoken(shard)])].sort() };
       floor = Math.min(floor, checkpoint);
-      if (JSON.stringify(record) !== JSON.stringify(old)) writes.push(table.write(shard, record));
+      if (JSON.stringify(record) !== JSON.stringify(old)) writes.push(table.write(shard, record, entry));
     }
     await Promise.all(writes);
-    if (floor === Number.POSITIVE_INFINITY || floor <= this.#purgedBelow) return;
+    if (floor <= this.#purgedBelow) return;
     // The last record stays: the fence of the next append compares with it.
-    await this.#o.broker.purge(this.#o.names.stream.journal, { subject: mine, belowSeq: Math.min(floor + 1, committed) });
+    await this.#o.broker.purge(this.#o.names.stream.journal, {
+      subject: mine,
+      belowSeq: Math.min(floor + 1, committed),
+    });
     this.#purgedBelow = floor;
   }
 }

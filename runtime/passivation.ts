@@ -35,12 +35,15 @@ async function leaveWithTimer(engine: Engine, activation: Activation, dueAtMs: n
   const { kind, id } = activation.address;
   const usedAt = activation.lastUsedMs;
   try {
-    await broker.append(names.timer(activation.shard, kind, id), EMPTY, { schedule: { atMs: dueAtMs, target: names.wake(activation.shard, kind, id) } });
+    await broker.append(names.timer(activation.shard, kind, id), EMPTY, {
+      schedule: { atMs: dueAtMs, target: names.wake(activation.shard, kind, id) },
+    });
   } catch (error) {
     if (!(error instanceof TroupeError)) throw error;
     log.warn({ err: error, actor: activation.key }, "Wake-up not scheduled: the actor stays in memory");
     return;
   }
   // A message may have come meanwhile: then it stays, and the wake-up will find nothing to do.
-  if (activation.lastUsedMs === usedAt && !activation.isFrozen && engine.saver.isEvictable(activation)) engine.drop(activation);
+  if (activation.lastUsedMs === usedAt && !activation.isFrozen && engine.saver.isEvictable(activation))
+    engine.drop(activation);
 }

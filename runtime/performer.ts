@@ -83,7 +83,15 @@ export class Performer {
   poisoned(activation: Activation, input: Input, cause: string, seq: number): void {
     const messageId = `${activation.key}:${seq}:${input.sender}:${input.seq}`;
     const { timeMs } = activation.state;
-    this.deadLetters.add({ reason: "poison", ...activation.address, cause, timeMs, sender: input.sender, event: input.event, messageId });
+    this.deadLetters.add({
+      reason: "poison",
+      ...activation.address,
+      cause,
+      timeMs,
+      sender: input.sender,
+      event: input.event,
+      messageId,
+    });
   }
 
   #perform({ activation, applied, poison, letter, outSeq }: Release, seq: number): void {
@@ -93,9 +101,11 @@ export class Performer {
     for (const child of effects.stop) this.invocations.stop(activation, child);
     for (const [child, invocation] of effects.start) {
       // A later input of the same round may have left the state again.
-      if (activation.state.invocations.get(child)?.startedBy === invocation.startedBy) this.invocations.start(activation, child, invocation);
+      if (activation.state.invocations.get(child)?.startedBy === invocation.startedBy)
+        this.invocations.start(activation, child, invocation);
     }
-    if (effects.setTimers.length > 0 || effects.cancelTimers.length > 0 || effects.firedTimer !== undefined) this.#rearm(activation);
+    if (effects.setTimers.length > 0 || effects.cancelTimers.length > 0 || effects.firedTimer !== undefined)
+      this.#rearm(activation);
     if (outSeq > activation.releasableSeq) {
       activation.releasableSeq = outSeq;
       this.#outbox.pump(activation);
@@ -110,9 +120,20 @@ export class Performer {
 
   #refused(activation: Activation, message: Outgoing, error: TroupeError): void {
     const isPool = message.to.startsWith(POOL_PREFIX);
-    const { kind, id } = isPool ? { kind: "pool", id: message.to.slice(POOL_PREFIX.length).replaceAll(".", ":") } : addressOf(message.to);
+    const { kind, id } = isPool
+      ? { kind: "pool", id: message.to.slice(POOL_PREFIX.length).replaceAll(".", ":") }
+      : addressOf(message.to);
     const messageId = `${activation.key}:${message.seq}`;
-    this.deadLetters.add({ reason: "refused", kind, id, cause: causeOf(error), timeMs: message.timeMs, sender: activation.key, event: message.event, messageId });
+    this.deadLetters.add({
+      reason: "refused",
+      kind,
+      id,
+      cause: causeOf(error),
+      timeMs: message.timeMs,
+      sender: activation.key,
+      event: message.event,
+      messageId,
+    });
   }
 }
 

@@ -88,7 +88,11 @@ export interface Broker {
   readonly status: BrokerStatus;
 
   /** Fire and forget. While disconnected nothing is sent and `false` is returned. */
-  publish(subject: string, data: Uint8Array, options?: { readonly reply?: string; readonly headers?: HeaderBag }): boolean;
+  publish(
+    subject: string,
+    data: Uint8Array,
+    options?: { readonly reply?: string; readonly headers?: HeaderBag },
+  ): boolean;
   /**
    * Core request. `data` of the answer is a copy.
    * @throws {NoResponderError} Nobody is subscribed. At once.

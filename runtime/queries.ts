@@ -57,7 +57,8 @@ export class Queries {
 
   #wait(activation: Activation, waiting: Waiting): void {
     const list = this.#waiting.get(activation) ?? [];
-    if (list.length >= MAX_WAITING) throw new BusyError(`${MAX_WAITING} queries wait for "${activation.key}" to load: try again`);
+    if (list.length >= MAX_WAITING)
+      throw new BusyError(`${MAX_WAITING} queries wait for "${activation.key}" to load: try again`);
     list.push(waiting);
     this.#waiting.set(activation, list);
   }
@@ -72,7 +73,9 @@ export class Queries {
     const { clock, node, mayAct } = this.#engine.options;
     if (activation.state.revision === 0 && activation.mailbox.size === 0) {
       this.#engine.drop(activation);
-      respond(encodeError(new ActorNotFoundError(`No message ever reached "${activation.key}": send one, or check the id`)));
+      respond(
+        encodeError(new ActorNotFoundError(`No message ever reached "${activation.key}": send one, or check the id`)),
+      );
       return;
     }
     activation.lastUsedMs = clock.monotonic();

@@ -37,12 +37,15 @@ export async function recoverShards(engine: Engine, shards: readonly ShardToReco
   const inputs = new Map<string, PlacedInput[]>();
   let sealedAt = 0;
   for (const journal of orderedJournals(shards)) {
-    const from = Math.min(...shards.filter((shard) => shard.journals.includes(journal)).map((shard) => shard.checkpoint)) + 1;
+    const from =
+      Math.min(...shards.filter((shard) => shard.journals.includes(journal)).map((shard) => shard.checkpoint)) + 1;
     sealedAt = Math.max(sealedAt, await readJournal(engine, journal, from, wanted, inputs));
   }
   const keys = [...inputs.keys()];
   for (let i = 0; i < keys.length; i += LOADS_AT_ONCE) {
-    await Promise.all(keys.slice(i, i + LOADS_AT_ONCE).map((key) => rebuild(engine, key, inputs.get(key) as PlacedInput[])));
+    await Promise.all(
+      keys.slice(i, i + LOADS_AT_ONCE).map((key) => rebuild(engine, key, inputs.get(key) as PlacedInput[])),
+    );
   }
   return sealedAt;
 }
@@ -52,7 +55,13 @@ function orderedJournals(shards: readonly ShardToRecover[]): string[] {
   return [...new Set(shards.flatMap((shard) => shard.journals))];
 }
 
-async function readJournal(engine: Engine, subject: string, from: number, wanted: ReadonlyMap<number, ShardToRecover>, inputs: Map<string, PlacedInput[]>): Promise<number> {
+async function readJournal(
+  engine: Engine,
+  subject: string,
+  from: number,
+  wanted: ReadonlyMap<number, ShardToRecover>,
+  inputs: Map<string, PlacedInput[]>,
+): Promise<number> {
   const { broker, names, clock, shards } = engine.options;
   for (let next = from; ; ) {
     const page = await broker.read(names.stream.journal, { subject, fromSeq: next, limit: RECOVERY_PAGE });
@@ -84,7 +93,10 @@ async function rebuild(engine: Engine, key: string, placed: readonly PlacedInput
   const { kinds, log, shards } = engine.options;
   const address = addressOf(key);
   const kind = kinds.get(address.kind);
-  if (kind === undefined) throw new CorruptRecordError(`The journal holds inputs of kind "${address.kind}", which this node does not define: start it with all kinds of the cluster`);
+  if (kind === undefined)
+    throw new CorruptRecordError(
+      `The journal holds inputs of kind "${address.kind}", which this node does not define: start it with all kinds of the cluster`,
+    );
   const activation = new Activation(address, shardOf(address.kind, address.id, shards), kind);
   let stored: StoredState | null;
   try {
@@ -93,11 +105,15 @@ async function rebuild(engine: Engine, key: string, placed: readonly PlacedInput
     if (!(error instanceof VersionError)) throw error;
     // One actor must not keep the others down: it is refused until code comes that reads it, and loses nothing.
     engine.parked.set(key, { shard: activation.shard, seq: (placed[0] as PlacedInput).seq });
-    log.error({ err: error, actor: key, inputs: placed.length }, "Actor cannot be rebuilt: its inputs stay in the journal");
+    log.error(
+      { err: error, actor: key, inputs: placed.length },
+      "Actor cannot be rebuilt: its inputs stay in the journal",
+    );
     return;
   }
   activation.begin(stored?.state ?? newState(), stored);
-  for (const { seq, input } of placed) {
+  // One stream holds all journals: its sequence is the order in which the owners, one after the other, took the inputs.
+  for (const { seq, input } of placed.toSorted((a, b) => a.seq - b.seq)) {
     if (seq > activation.coveredSeq) replay(engine, activation, seq, input);
   }
   log.debug({ actor: key, inputs: activation.uncovered.length }, "Actor rebuilt");
@@ -124,4 +140,3 @@ function replay(engine: Engine, activation: Activation, seq: number, [timeMs, , 
   activation.uncovered.push({ round: { seq }, timeMs, body: Buffer.from(body), poison });
   activation.uncoveredBytes += body.length;
 }
-

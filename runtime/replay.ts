@@ -52,7 +52,12 @@ export interface Divergence {
 }
 
 /** Replays against two machines; null if every step agrees in value, context and status. */
-export function compareReplay(before: ActorKind, after: ActorKind, address: Address, inputs: readonly HistoryInput[]): Divergence | null {
+export function compareReplay(
+  before: ActorKind,
+  after: ActorKind,
+  address: Address,
+  inputs: readonly HistoryInput[],
+): Divergence | null {
   const [old, changed] = [replayHistory(before, address, inputs), replayHistory(after, address, inputs)];
   for (const [index, step] of old.steps.entries()) {
     const other = changed.steps[index] as ReplayStep;
@@ -66,10 +71,20 @@ export function compareReplay(before: ActorKind, after: ActorKind, address: Addr
  * Replays an actor's history and compares it with what is stored.
  * @throws {HistoryGapError} The history does not reach back to the first input.
  */
-export async function verifyReplay(broker: Broker, names: Names, shards: number, kind: ActorKind, id: string): Promise<Replay & { readonly isIdentical: boolean }> {
+export async function verifyReplay(
+  broker: Broker,
+  names: Names,
+  shards: number,
+  kind: ActorKind,
+  id: string,
+): Promise<Replay & { readonly isIdentical: boolean }> {
   const address = { kind: kind.kind, id };
-  const stored = await broker.getLast(names.stream.snapshot, names.snapshot(shardOf(kind.kind, id, shards), kind.kind, id));
-  if (stored === null || stored.data.length === 0) throw new HistoryGapError(`Nothing is stored of "${keyOf(kind.kind, id)}": check the id`);
+  const stored = await broker.getLast(
+    names.stream.snapshot,
+    names.snapshot(shardOf(kind.kind, id, shards), kind.kind, id),
+  );
+  if (stored === null || stored.data.length === 0)
+    throw new HistoryGapError(`Nothing is stored of "${keyOf(kind.kind, id)}": check the id`);
   const { core, covers } = decodeSnapshot(stored.data);
   const inputs = (await readHistory(broker, names, kind.kind, id)).filter((input) => input.seq <= covers);
   const replay = replayHistory(kind, address, inputs);
@@ -88,7 +103,12 @@ function assertWhole(address: Address, inputs: readonly HistoryInput[]): void {
   );
 }
 
-function replayStep(kind: RunnableKind, address: Address, state: ActorState, { body, timeMs, poison: recorded, revision }: HistoryInput): ReplayStep {
+function replayStep(
+  kind: RunnableKind,
+  address: Address,
+  state: ActorState,
+  { body, timeMs, poison: recorded, revision }: HistoryInput,
+): ReplayStep {
   const input = decodeInput(body);
   let poison = recorded;
   if (poison === null) {

@@ -92,5 +92,7 @@ export function decodeRecord(bytes: Uint8Array): JournalRecord {
     return { type: "round", no: fields[1] as number, inputs: fields[2] as JournalInput[] };
   }
   if (Array.isArray(fields) && fields[0] === 2) return { type: "seal", by: String(fields[1]) };
-  throw new CorruptRecordError("A journal message is neither a round nor a seal: did something else write to the journal?");
+  throw new CorruptRecordError(
+    "A journal message is neither a round nor a seal: did something else write to the journal?",
+  );
 }

@@ -92,10 +92,13 @@ export class Saver {
       const picked = [...this.#dirty].filter(picks);
       if (picked.length === 0) return;
       const idle = picked.filter((activation) => !activation.saving).slice(0, MAX_SNAPSHOTS_IN_FLIGHT);
-      const failures = (await Promise.all(idle.map((activation) => this.#store(capture(activation))))).filter((error) => error !== undefined);
+      const failures = (await Promise.all(idle.map((activation) => this.#store(capture(activation))))).filter(
+        (error) => error !== undefined,
+      );
       const final = failures.find((error) => !error.retryable);
       if (final !== undefined) throw final;
-      if (idle.length === 0 || failures.length > 0) await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 10));
+      if (idle.length === 0 || failures.length > 0)
+        await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 10));
     }
   }
 

@@ -15,7 +15,11 @@ export class Scheduler {
   #bytes = 0;
   letters = 0;
 
-  constructor(options: { clock: Clock; hasRoom: () => boolean; apply: (activation: Activation, letter: Letter) => void }) {
+  constructor(options: {
+    clock: Clock;
+    hasRoom: () => boolean;
+    apply: (activation: Activation, letter: Letter) => void;
+  }) {
     this.#clock = options.clock;
     this.#hasRoom = options.hasRoom;
     this.#apply = options.apply;

@@ -52,13 +52,15 @@ export class ShardTable {
   }
 
   /**
-   * Writes a record over the one last seen.
+   * Writes a record over `old`, on which it was decided: not over what the table shows by now.
    * @throws {RevisionConflictError} Somebody else changed it: the table will show how.
    */
-  async write(shard: number, record: ShardRecord): Promise<void> {
-    const expectedLastSubjectSeq = this.#entries.get(shard)?.revision ?? 0;
+  async write(shard: number, record: ShardRecord, old: ShardEntry | undefined): Promise<void> {
+    const expectedLastSubjectSeq = old?.revision ?? 0;
     const data = Buffer.from(JSON.stringify(record));
-    const revision = await this.#broker.append(this.#names.kv.shards.key(String(shard)), data, { expectedLastSubjectSeq });
+    const revision = await this.#broker.append(this.#names.kv.shards.key(String(shard)), data, {
+      expectedLastSubjectSeq,
+    });
     if (revision > (this.#entries.get(shard)?.revision ?? 0)) this.#entries.set(shard, { record, revision });
   }
 
@@ -73,7 +75,8 @@ export class ShardTable {
     const known = this.#entries.get(shard);
     if (known !== undefined && known.revision >= message.seq) return false;
     const record = JSON.parse(Buffer.from(message.data).toString()) as ShardRecord;
-    if (!Array.isArray(record.journals)) throw new CorruptRecordError(`The record of shard ${shard} is damaged: restore the bucket`);
+    if (!Array.isArray(record.journals))
+      throw new CorruptRecordError(`The record of shard ${shard} is damaged: restore the bucket`);
     this.#entries.set(shard, { record, revision: message.seq });
     return known?.record.owner !== record.owner;
   }

@@ -55,7 +55,12 @@ export interface SnapshotStore {
  * Loads what is stored of an actor; null: nothing.
  * @throws {VersionError} @throws {CorruptRecordError} @throws {BrokerUnavailableError}
  */
-export async function loadState({ broker, names }: SnapshotStore, kind: RunnableKind, shard: number, id: string): Promise<StoredState | null> {
+export async function loadState(
+  { broker, names }: SnapshotStore,
+  kind: RunnableKind,
+  shard: number,
+  id: string,
+): Promise<StoredState | null> {
   const message = await broker.getLast(names.stream.snapshot, names.snapshot(shard, kind.kind, id));
   if (message === null || message.data.length === 0) return null; // nothing, or the marker of one that timed out
   const { covers, core, outbox } = decodeSnapshot(message.data);
@@ -65,7 +70,8 @@ export async function loadState({ broker, names }: SnapshotStore, kind: Runnable
 /** @throws {CorruptRecordError} Not a snapshot of this format. */
 export function decodeSnapshot(bytes: Uint8Array): { covers: number; core: Uint8Array; outbox: Uint8Array } {
   const fields = decode(bytes);
-  if (!Array.isArray(fields) || fields[0] !== FORMAT) throw new CorruptRecordError("A snapshot is of another format: was it written by a newer release?");
+  if (!Array.isArray(fields) || fields[0] !== FORMAT)
+    throw new CorruptRecordError("A snapshot is of another format: was it written by a newer release?");
   return { covers: fields[1] as number, core: fields[2] as Uint8Array, outbox: fields[3] as Uint8Array };
 }
 
@@ -105,7 +111,13 @@ async function storeHistory(store: SnapshotStore, { activation, items, revision 
   }
 }
 
-async function replace(store: SnapshotStore, subject: string, bytes: Uint8Array, expected: number, covers: number): Promise<number> {
+async function replace(
+  store: SnapshotStore,
+  subject: string,
+  bytes: Uint8Array,
+  expected: number,
+  covers: number,
+): Promise<number> {
   for (let last = expected; ; ) {
     try {
       return await store.broker.append(subject, bytes, { expectedLastSubjectSeq: last });
@@ -114,10 +126,11 @@ async function replace(store: SnapshotStore, subject: string, bytes: Uint8Array,
       // A lost acknowledgement of our own write, or a former owner that stored a state no later than the seal.
       const stored = await store.broker.getLast(store.names.stream.snapshot, subject);
       if (stored !== null && stored.data.length > 0 && decodeSnapshot(stored.data).covers > covers) {
-        throw new SealedError(`The snapshot "${subject}" is newer than this node's state: another owner is active`, { cause: error });
+        throw new SealedError(`The snapshot "${subject}" is newer than this node's state: another owner is active`, {
+          cause: error,
+        });
       }
       last = stored?.seq ?? 0;
     }
   }
 }
-

@@ -8,11 +8,20 @@ import { collectEffects, type Effects, noEffects } from "./effects.ts";
 import { priorityRank } from "./priority.ts";
 import type { RunnableKind } from "./runnable.ts";
 
-export function supervise(kind: RunnableKind, address: Address, state: ActorState, timeMs: number, cause: string): Effects {
+export function supervise(
+  kind: RunnableKind,
+  address: Address,
+  state: ActorState,
+  timeMs: number,
+  cause: string,
+): Effects {
   const { strategy, intensity, periodMs } = kind.supervision;
   state.failures = [...state.failures.filter((at) => at > timeMs - periodMs), timeMs].slice(-intensity - 1);
   if (state.failures.length > intensity) {
-    return stop(state, `quarantined after ${state.failures.length} poison messages in ${periodMs} ms; the last: ${cause}`);
+    return stop(
+      state,
+      `quarantined after ${state.failures.length} poison messages in ${periodMs} ms; the last: ${cause}`,
+    );
   }
   switch (strategy) {
     case "resume":
@@ -33,7 +42,11 @@ function escalate(kind: RunnableKind, address: Address, state: ActorState, timeM
   try {
     const boss = supervisor(address);
     checkAddress(boss.kind, boss.id);
-    effects.outgoing.push({ to: keyOf(boss.kind, boss.id), lane: priorityRank("high"), event: { type: "actor.failed", ...address, reason: cause } });
+    effects.outgoing.push({
+      to: keyOf(boss.kind, boss.id),
+      lane: priorityRank("high"),
+      event: { type: "actor.failed", ...address, reason: cause },
+    });
     queueOutgoing(state, effects.outgoing, timeMs);
   } catch (error) {
     state.stopped = `${cause}; and its supervisor cannot be told: ${String(error)}`;

@@ -41,9 +41,19 @@ export function disarmTimers(clock: Clock, activation: Activation): void {
 
 function fireDue(clock: Clock, activation: Activation, inject: Inject): void {
   const now = clock.now();
-  const due = [...activation.state.timers].filter(([, timer]) => timer.dueAtMs <= now).sort(([, a], [, b]) => a.dueAtMs - b.dueAtMs);
+  const due = [...activation.state.timers]
+    .filter(([, timer]) => timer.dueAtMs <= now)
+    .sort(([, a], [, b]) => a.dueAtMs - b.dueAtMs);
   for (const [id, timer] of due) {
-    const input: Input = { tag: Tag.TimerFired, sender: id, seq: timer.generation, low: 0, ttlMs: 0, lane: LANE, event: timer.event };
+    const input: Input = {
+      tag: Tag.TimerFired,
+      sender: id,
+      seq: timer.generation,
+      low: 0,
+      ttlMs: 0,
+      lane: LANE,
+      event: timer.event,
+    };
     inject(activation, input, encodeInput(input));
   }
 }
@@ -53,7 +63,12 @@ function armTimersAfter(clock: Clock, activation: Activation, inject: Inject): v
   const now = clock.now();
   const later = [...activation.state.timers.values()].some((timer) => timer.dueAtMs > now);
   if (later && activation.timerHandle === undefined) {
-    const due = Math.min(...[...activation.state.timers.values()].filter((timer) => timer.dueAtMs > now).map((timer) => timer.dueAtMs));
-    activation.timerHandle = clock.setTimeout(() => armTimers(clock, activation, inject), Math.min(due - now, MAX_TIMEOUT_MS));
+    const due = Math.min(
+      ...[...activation.state.timers.values()].filter((timer) => timer.dueAtMs > now).map((timer) => timer.dueAtMs),
+    );
+    activation.timerHandle = clock.setTimeout(
+      () => armTimers(clock, activation, inject),
+      Math.min(due - now, MAX_TIMEOUT_MS),
+    );
   }
 }

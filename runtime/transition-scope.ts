@@ -30,7 +30,9 @@ export function withScope<T>(scope: Omit<Scope, "draws">, fn: () => T): T {
 
 function inScope(what: string): Scope {
   if (current === undefined) {
-    throw new DeterminismError(`${what} was called outside a transition: use it in guards, assign, sendTo, reply and input functions`);
+    throw new DeterminismError(
+      `${what} was called outside a transition: use it in guards, assign, sendTo, reply and input functions`,
+    );
   }
   return current;
 }

@@ -55,12 +55,19 @@ export async function* watchActor(options: WatchOptions): AsyncGenerator<ActorVi
 }
 
 /** Registers with whoever owns the actor now, and asks for what was missed in between. */
-async function renew({ clock, signal, query }: WatchOptions, body: Uint8Array, offer: (view: ActorView) => void): Promise<void> {
+async function renew(
+  { clock, signal, query }: WatchOptions,
+  body: Uint8Array,
+  offer: (view: ActorView) => void,
+): Promise<void> {
   while (!signal.aborted) {
     try {
       offer(await query(body));
     } catch (error) {
-      const isExpected = error instanceof ActorNotFoundError || error instanceof AbortedError || (error instanceof TroupeError && error.retryable);
+      const isExpected =
+        error instanceof ActorNotFoundError ||
+        error instanceof AbortedError ||
+        (error instanceof TroupeError && error.retryable);
       if (!isExpected) throw error;
     }
     await sleep(clock, WATCH_TTL_MS / 3, signal).catch(() => undefined);

@@ -12,7 +12,7 @@ serve(
     info: () => node.info(),
     gc: () => {
       // As the operating system asks for it: freed pages are given back, so that the process's memory is its data.
-      void globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
+      globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
       return process.memoryUsage();
     },
     stop: () => node.stop(),

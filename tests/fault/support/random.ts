@@ -1,4 +1,5 @@
 /** Seeded chance for fault runs. Invariant: the same seed gives the same decisions, in the same order, for each named stream. */
+import { fnv1a } from "../../../runtime/address.ts";
 
 export interface Random {
   /** Uniform in [0, 1). */
@@ -27,7 +28,7 @@ export function seeded(seed: number): Random {
       if (item === undefined) throw new RangeError("Nothing to pick from: give at least one item");
       return item;
     },
-    fork: (name) => seeded([...name].reduce((hash, char) => Math.imul(hash ^ char.charCodeAt(0), 0x01000193), seed)),
+    fork: (name) => seeded(fnv1a(`${name}:${seed}`)),
   };
 }
 
