@@ -58,6 +58,14 @@ export function makeNames(options: NamesOptions = {}) {
     /** Node incarnations with a time to live; shard ownership; cluster facts; agent definitions. */
     kv: { nodes: kv("nodes"), shards: kv("shards"), meta: kv("meta"), agents: kv("agents") },
 
+    ...actorSubjects(ns),
+    ...doorSubjects(ns, device),
+  };
+}
+
+/** What reaches actors, and what is stored of them. */
+function actorSubjects(ns: string) {
+  return {
     act: (shard: number, kind: string, id: string) => `${ns}.act.${shard}.${kind}.${id}`,
     actOfShard: (shard: number) => `${ns}.act.${shard}.>`,
     query: (shard: number, kind: string, id: string) => `${ns}.qry.${shard}.${kind}.${id}`,
@@ -82,6 +90,12 @@ export function makeNames(options: NamesOptions = {}) {
     status: (kind: string, id: string) => `${ns}.status.${kind}.${id}`,
     /** Requests to one node itself: what it hosts, how it is. */
     node: (node: string) => `${ns}.node.${node}`,
+  };
+}
+
+/** What comes in from outside and goes out to it. */
+function doorSubjects(ns: string, device: string) {
+  return {
     pool: (name: string, priority: string, type: string) => `${ns}.pool.${name}.${priority}.${type}`,
     poolAll: `${ns}.pool.>`,
     ingress: (source: string, type: string) => `${ns}.in.${source}.${type}`,

@@ -55,6 +55,8 @@ export class Activation {
   /** Messages up to this number may leave: their round is committed. */
   releasableSeq = 0;
   sentSeq = 0;
+  /** Place of the wake-up that brought it into memory; 0: none. */
+  wakeSeq = 0;
   queued = false;
   lastUsedMs = 0;
   timerHandle: TimerHandle | undefined;

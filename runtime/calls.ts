@@ -8,10 +8,10 @@ import { decodeAnswer, encodeInput, type EventLike, type Tag } from "./envelope.
 import { AbortedError, BusyError, DeadlineError, PayloadError, TroupeError } from "./errors.ts";
 import {
   ATTEMPT_TIMEOUT_MS,
+  CALL_RETRY_MAX_MS,
   CLIENT_MAX_IN_FLIGHT,
   DEFAULT_DEADLINE_MS,
   MAX_DEADLINE_MS,
-  RETRY_MAX_MS,
   RETRY_MIN_MS,
 } from "./limits.ts";
 import type { Broker } from "./port.ts";
@@ -23,7 +23,7 @@ export class Calls {
   /** The client's session: no slash, so it is never taken for an actor. */
   readonly session: string;
   /** By receiver: `low` says what is settled with that receiver, so a call that hangs elsewhere keeps nothing unsettled here. */
-  readonly #open = new Map<string, Set<number>>();
+  readonly #open = new Map<string, number[]>();
   #inFlight = 0;
   #next = 1;
 
@@ -41,26 +41,31 @@ export class Calls {
       throw new BusyError(`${CLIENT_MAX_IN_FLIGHT} calls are in flight: wait for some to finish`);
     const seq = this.#next++;
     const receiver = receiverOf(subject);
-    const open = this.#open.get(receiver) ?? new Set<number>();
-    this.#open.set(receiver, open.add(seq));
-    this.#inFlight++;
+    const open = this.#begin(receiver, seq);
     try {
-      const [low] = open; // insertion order: the first is the lowest
-      const from = options.from ?? { sender: this.session, seq, low: low as number };
+      const from = options.from ?? { sender: this.session, seq, low: open[0] as number }; // ascending: the first is the lowest
       const body = encodeInput({ tag, ...from, ttlMs: deadlineMs, lane, event });
       return await this.exchange(subject, body, deadlineMs, options.signal);
     } finally {
       this.#inFlight--;
-      open.delete(seq);
-      if (open.size === 0) this.#open.delete(receiver);
+      if (open.length === 1) this.#open.delete(receiver);
+      else open.splice(open.indexOf(seq), 1);
     }
+  }
+
+  #begin(receiver: string, seq: number): number[] {
+    this.#inFlight++;
+    let open = this.#open.get(receiver);
+    if (open === undefined) this.#open.set(receiver, (open = [seq]));
+    else open.push(seq);
+    return open;
   }
 
   /** Repeats one request until an answer that is final, or the deadline. */
   async exchange(subject: string, body: Uint8Array, deadlineMs: number, signal?: AbortSignal): Promise<unknown> {
     const endAt = this.#clock.monotonic() + deadlineMs;
     let lastError: TroupeError | undefined;
-    for (let pause = RETRY_MIN_MS; ; pause = Math.min(2 * pause, RETRY_MAX_MS)) {
+    for (let pause = RETRY_MIN_MS; ; pause = Math.min(2 * pause, CALL_RETRY_MAX_MS)) {
       if (signal?.aborted) throw aborted(signal);
       const left = endAt - this.#clock.monotonic();
       if (left <= 0)

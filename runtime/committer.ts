@@ -21,7 +21,6 @@ export class Committer {
   readonly #hooks: CommitterHooks;
   #open = new Round(1);
   #isScheduled = false;
-  #idle: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
   #failure: { readonly error: unknown } | undefined;
   rounds = 0;
   inputs = 0;
@@ -55,12 +54,9 @@ export class Committer {
     return round;
   }
 
-  /** Resolves when nothing is open or in flight. Rejects with what ended the journal. */
-  async drain(): Promise<void> {
-    while (this.#isScheduled) {
-      if (this.#failure !== undefined) throw this.#failure.error;
-      await new Promise<void>((resolve, reject) => this.#idle.push({ resolve, reject }));
-    }
+  /** @throws What ended the journal: nothing will be committed any more. */
+  assertSound(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   async #run(): Promise<void> {
@@ -68,12 +64,10 @@ export class Committer {
       while (!this.#open.isEmpty) await this.#commit();
     } catch (error) {
       this.#failure = { error };
-      for (const { reject } of this.#idle.splice(0)) reject(error);
       this.#hooks.onFailed(error);
       return; // stays scheduled: a failed committer takes nothing more
     }
     this.#isScheduled = false;
-    for (const { resolve } of this.#idle.splice(0)) resolve();
   }
 
   async #commit(): Promise<void> {

@@ -6,7 +6,7 @@ import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { Activation } from "./activation.ts";
 import { newState } from "./actor-state.ts";
-import { addressOf, checkAddress, keyOf, shardOf } from "./address.ts";
+import { checkAddress, keyOf, shardOf } from "./address.ts";
 import { type Applied, applyInput, applyPoison, assertTakes, causeOf, isCurrent } from "./apply.ts";
 import type { Clock } from "./clock.ts";
 import { Committer } from "./committer.ts";
@@ -44,6 +44,9 @@ export interface EngineOptions {
   /** The journal is sealed or broken: this incarnation is over. */
   readonly onFailed: (error: unknown) => void;
 }
+
+/** Pause between looks at actors whose shard is leaving, in ms: about one commit. */
+const SETTLE_POLL_MS = 1;
 
 export class Engine {
   readonly activations = new Map<string, Activation>();
@@ -123,19 +126,6 @@ export class Engine {
     return activation;
   }
 
-  /** Loads again what should be awake and could not be loaded: a takeover during an outage of the server. */
-  wakeForgotten(): void {
-    for (const key of this.unwoken) {
-      const { kind, id } = addressOf(key);
-      if (this.activations.has(key) || !this.owned.has(shardOf(kind, id, this.options.shards))) continue;
-      try {
-        this.activate(kind, id);
-      } catch (error) {
-        if (!(error instanceof TroupeError)) throw error;
-      }
-    }
-  }
-
   /** Adds an activation that recovery has rebuilt; it goes live with its shard. */
   adopt(activation: Activation): void {
     this.activations.set(activation.key, activation);
@@ -161,10 +151,9 @@ export class Engine {
   async settle(picks: (activation: Activation) => boolean): Promise<void> {
     const isOpen = (a: Activation) => picks(a) && (a.phase === "loading" || a.mailbox.size > 0 || !a.isCommitted);
     while ([...this.activations.values()].some(isOpen)) {
+      this.committer.assertSound();
       this.scheduler.serve();
-      await this.committer.drain();
-      if ([...this.activations.values()].some(isOpen))
-        await new Promise<void>((resolve) => this.options.clock.setTimeout(resolve, 1));
+      await new Promise<void>((resolve) => this.options.clock.setTimeout(resolve, SETTLE_POLL_MS));
     }
     // Timers and results of their own may still come: dropped here, they recur at the next owner.
     for (const activation of this.activations.values()) if (picks(activation)) activation.isFrozen = true;

@@ -18,6 +18,7 @@ import type { Broker, InboundMessage, StoredMessage, Subscription } from "./port
 import type { Query } from "./queries.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { ShardTable } from "./shard-table.ts";
+import { wakeNamed } from "./wake.ts";
 
 /** How often dirty actors are stored and idle ones passivated, in ms. */
 const SWEEP_EVERY_MS = 500;
@@ -45,7 +46,7 @@ export class Incarnation {
   readonly #table: ShardTable;
   readonly #closed = new AbortController();
   readonly #subscriptions = new Map<number, Subscription[]>();
-  readonly #wakes: Subscription[] = [];
+  #wakes: { readonly shards: Set<number>; readonly subscription: Subscription }[] = [];
   #sweepTimer: TimerHandle | undefined;
   #janitorTimer: TimerHandle | undefined;
   #failed = false;
@@ -123,7 +124,6 @@ export class Incarnation {
     this.#table.close();
     void this.#ownership.stop(false);
     this.#close([...this.#subscriptions.keys()]);
-    for (const wake of this.#wakes) wake.unsubscribe();
     for (const activation of [...this.engine.activations.values()]) this.engine.drop(activation);
     this.engine.owned.clear();
   }
@@ -154,9 +154,10 @@ export class Incarnation {
       ]);
     }
     const subjects = shards.map((shard) => names.wakeOfShard(shard));
-    this.#wakes.push(
-      await broker.follow(names.stream.wake, { subjects, from: "all" }, (message) => this.#onWake(message)),
+    const subscription = await broker.follow(names.stream.wake, { subjects, from: "all" }, (message) =>
+      this.#onWake(message),
     );
+    this.#wakes.push({ shards: new Set(shards), subscription });
   }
 
   #close(shards: readonly number[]): void {
@@ -164,6 +165,9 @@ export class Incarnation {
       for (const subscription of this.#subscriptions.get(shard) ?? []) subscription.unsubscribe();
       this.#subscriptions.delete(shard);
     }
+    for (const wake of this.#wakes) for (const shard of shards) wake.shards.delete(shard);
+    for (const wake of this.#wakes) if (wake.shards.size === 0) wake.subscription.unsubscribe();
+    this.#wakes = this.#wakes.filter((wake) => wake.shards.size > 0);
   }
 
   #onMessage(message: InboundMessage): void {
@@ -193,15 +197,12 @@ export class Incarnation {
   #onWake(message: StoredMessage): void {
     const { kind, id } = partsOf(message.subject);
     try {
-      this.engine.activate(kind, id);
+      // The message stays until the actor leaves memory again: by then its timers are stored, or scheduled anew.
+      this.engine.activate(kind, id).wakeSeq = message.seq;
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
       if (!error.retryable) this.#o.log.error({ err: error, kind, id }, "Actor cannot be woken for its timer");
-      return; // stays in the stream for the next owner
     }
-    this.#o.broker.remove(this.#o.names.stream.wake, message.seq).catch((error: unknown) => {
-      this.#o.log.warn({ err: error, kind, id }, "Wake-up not removed: it will come again and find nothing to do");
-    });
   }
 
   #route(message: InboundMessage): { kind: string; id: string; respond: (answer: Uint8Array) => void } {
@@ -235,7 +236,7 @@ export class Incarnation {
       if (this.#closed.signal.aborted) return;
       this.engine.fence(this.membership.isGood);
       if (this.membership.isGood) {
-        this.engine.wakeForgotten();
+        wakeNamed(this.engine);
         this.engine.saver.sweep();
         passivateIdle(this.engine);
       }

@@ -40,6 +40,11 @@ export const ATTEMPT_TIMEOUT_MS = 1_000;
 export const RETRY_MIN_MS = 10;
 export const RETRY_MAX_MS = 1_000;
 
+/** Longest pause of a call that met a busy or missing owner, in ms: fail-over is over soon, and callers wait for it. */
+export const CALL_RETRY_MAX_MS = 200;
+/** A node that is stopped gives its shards away within this, in ms; then it leaves and the others take over. */
+export const STOP_DEADLINE_MS = 15_000;
+
 /** Senders that one actor remembers for duplicate detection. At it the longest silent is forgotten, if silent for {@link SENDER_HORIZON_MS}; else busy. */
 export const MAX_SENDERS = 4_096;
 /** A sender silent for this long has no message under way, in ms of input time: beyond the longest deadline. */

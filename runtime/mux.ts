@@ -113,6 +113,18 @@ export class RequestMux {
     }
   }
 
+  /** The connection is back: what was under way before is answered by nobody any more, so callers need not wait it out. */
+  resumed(): void {
+    for (const [id, call] of this.#waiting) {
+      this.#waiting.delete(id);
+      call.reject(
+        new BrokerUnavailableError(
+          `No answer from "${call.subject}": the connection was lost meanwhile; look up the outcome`,
+        ),
+      );
+    }
+  }
+
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;

@@ -15,9 +15,9 @@ import { ensureClusterFacts } from "./cluster-facts.ts";
 import { decode } from "./codec.ts";
 import type { ActorKind } from "./define-actor.ts";
 import { encodeError, encodeValue } from "./envelope.ts";
-import { AddressError, DefinitionError, PayloadError, TroupeError } from "./errors.ts";
+import { AddressError, DeadlineError, DefinitionError, PayloadError, TroupeError } from "./errors.ts";
 import { Incarnation } from "./incarnation.ts";
-import { ATTEMPT_TIMEOUT_MS, LIST_LIMIT, RETRY_MAX_MS } from "./limits.ts";
+import { ATTEMPT_TIMEOUT_MS, LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
 import type { Broker, InboundMessage } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
 import { type RunnableKind, runnable } from "./runnable.ts";
@@ -86,6 +86,7 @@ class TroupeNode implements Node {
   readonly #startedAtMs: number;
   readonly #listeners: ((gained: readonly number[], lost: readonly number[]) => void)[] = [];
   #current!: Incarnation;
+  #ended: Incarnation | undefined;
   #id = "";
   #stopping: Promise<void> | undefined;
   #restart: TimerHandle | undefined;
@@ -109,7 +110,13 @@ class TroupeNode implements Node {
 
   async start(): Promise<void> {
     this.#broker.subscribe(this.#names.node(this.name), (message) => this.#answer(message));
-    await this.#begin(true);
+    try {
+      await this.#begin(true);
+    } catch (error) {
+      this.#stopping = Promise.resolve();
+      this.#current.abandon();
+      throw error;
+    }
   }
 
   ownedShards(): readonly number[] {
@@ -151,15 +158,33 @@ class TroupeNode implements Node {
 
   async #drain(): Promise<void> {
     this.#clock.clearTimeout(this.#restart);
+    const incarnation = this.#current;
     try {
-      await this.#current.drain();
-      await this.#broker.flush();
+      await this.#within(STOP_DEADLINE_MS, async () => {
+        await incarnation.drain();
+        await this.#broker.flush();
+      });
     } catch (error) {
       // Without NATS there is nothing to give away: the others will seal and take over.
       this.#log.warn({ err: error }, "Left without releasing the shards");
-      this.#current.abandon();
+      incarnation.abandon();
     }
     await this.#broker.close();
+  }
+
+  async #within(deadlineMs: number, work: () => Promise<void>): Promise<void> {
+    let timer: TimerHandle | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = this.#clock.setTimeout(
+        () => reject(new DeadlineError(`The node did not drain within ${deadlineMs} ms`)),
+        deadlineMs,
+      );
+    });
+    try {
+      await Promise.race([work(), late]);
+    } finally {
+      this.#clock.clearTimeout(timer);
+    }
   }
 
   async #begin(isFirst: boolean): Promise<void> {
@@ -172,7 +197,8 @@ class TroupeNode implements Node {
       kinds: [...this.#kinds.keys()],
       labels: this.#options.labels ?? {},
     };
-    this.#current = new Incarnation({
+    const beganAtMs = this.#clock.monotonic();
+    const incarnation: Incarnation = new Incarnation({
       broker: this.#broker,
       clock: this.#clock,
       names: this.#names,
@@ -186,29 +212,32 @@ class TroupeNode implements Node {
       onShards: (gained, lost) => {
         for (const listener of this.#listeners) listener(gained, lost);
       },
-      onFailed: (error) => this.#failed(error),
+      onFailed: (error) => this.#failed(incarnation, beganAtMs, error),
     });
-    await this.#current.start(isFirst);
-    this.#log.info({ incarnation: this.#id, shards: this.#current.engine.owned.size }, "Node is up");
+    this.#current = incarnation;
+    try {
+      await incarnation.start(isFirst);
+      this.#log.info({ incarnation: this.#id, shards: incarnation.engine.owned.size }, "Node is up");
+    } catch (error) {
+      if (isFirst) throw error;
+      this.#failed(incarnation, beganAtMs, error);
+    }
   }
 
-  #failed(error: unknown): void {
+  /** Called once or more for an incarnation that ended; begins the next one once. */
+  #failed(incarnation: Incarnation, beganAtMs: number, error: unknown): void {
+    if (incarnation !== this.#current || incarnation === this.#ended) return;
+    this.#ended = incarnation;
     this.#log.error({ err: error, incarnation: this.#id }, "Incarnation ended: uncommitted work is void, joining anew");
     const lost = this.ownedShards();
-    this.#current.abandon();
+    incarnation.abandon();
     for (const listener of this.#listeners) listener([], lost);
-    if (this.#stopping === undefined) this.#retry(0);
-  }
-
-  #retry(delayMs: number): void {
+    if (this.#stopping !== undefined) return;
+    // One that ended at once would end at once again: the pause keeps a node without NATS from spinning.
+    const pause = this.#clock.monotonic() - beganAtMs < RETRY_MAX_MS ? RETRY_MAX_MS : 0;
     this.#restart = this.#clock.setTimeout(() => {
-      if (this.#stopping !== undefined) return;
-      this.#begin(false).catch((error: unknown) => {
-        this.#log.error({ err: error }, "Cannot join: trying again");
-        this.#current.abandon();
-        this.#retry(RETRY_MAX_MS);
-      });
-    }, delayMs);
+      if (this.#stopping === undefined) void this.#begin(false);
+    }, pause);
   }
 
   #answer(message: InboundMessage): void {

@@ -4,17 +4,17 @@
  */
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
-import { addressOf, shardOf } from "./address.ts";
+import { Checkpointer } from "./checkpointer.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 import { RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
 import { sealJournal } from "./journal.ts";
-import { CHECKPOINT_EVERY_MS } from "./limits.ts";
 import type { Membership } from "./membership.ts";
 import { placeShard } from "./placement.ts";
 import type { Broker } from "./port.ts";
 import { recoverShards } from "./recovery.ts";
 import type { ShardEntry, ShardRecord, ShardTable } from "./shard-table.ts";
+import { wakeNamed } from "./wake.ts";
 
 /** How often ownership is looked at without an event, in ms: a safety net, not the way. */
 const RECONCILE_EVERY_MS = 500;
@@ -44,16 +44,16 @@ export class Ownership {
   #again = false;
   #stopped = false;
   #timer: TimerHandle | undefined;
-  #checkpointTimer: TimerHandle | undefined;
-  #purgedBelow = 0;
+  readonly #checkpointer: Checkpointer;
 
   constructor(options: OwnershipOptions) {
     this.#o = options;
+    this.#checkpointer = new Checkpointer({ ...options, sealedAt: this.#sealedAt });
   }
 
   async start(): Promise<void> {
     await this.reconcile();
-    this.#scheduleCheckpoint();
+    this.#checkpointer.start();
   }
 
   /** Compares what is owned with what should be, and acts. Calls during a run cause one more run. */
@@ -72,7 +72,7 @@ export class Ownership {
   async stop(release: boolean): Promise<void> {
     this.#stopped = true;
     this.#o.clock.clearTimeout(this.#timer);
-    this.#o.clock.clearTimeout(this.#checkpointTimer);
+    this.#checkpointer.stop();
     await this.#running;
     if (release) await this.#release([...this.#o.engine.owned]);
   }
@@ -154,7 +154,7 @@ export class Ownership {
       if (activation.uncovered.length > 0) engine.saver.onInput(activation, true);
     }
     await this.#o.open(won);
-    for (const shard of won) this.#wake(this.#record(shard).busy);
+    wakeNamed(engine);
     log.info(
       {
         shards: won.length,
@@ -200,18 +200,6 @@ export class Ownership {
     return (record?.journals ?? []).filter((journal) => journal !== this.#o.engine.options.journal.subject);
   }
 
-  #wake(keys: readonly string[]): void {
-    for (const key of keys) {
-      const { kind, id } = addressOf(key);
-      try {
-        this.#o.engine.activate(kind, id);
-      } catch (error) {
-        if (!(error instanceof TroupeError)) throw error;
-        this.#o.log.error({ err: error, actor: key }, "Actor cannot be woken: it stays named in the checkpoint");
-      }
-    }
-  }
-
   /** Ends delivery, commits, stores, and frees the records: the next owner has nothing to replay. */
   async #release(shards: readonly number[]): Promise<void> {
     if (shards.length === 0) return;
@@ -224,7 +212,9 @@ export class Ownership {
     await engine.settle((activation) => leaving.has(activation.shard));
     await engine.saver.saveAll((activation) => leaving.has(activation.shard));
     const checkpoints = engine.saver.checkpoints(engine.committer.committedSeq);
-    const busy = (shard: number) => [...new Set([...(checkpoints.get(shard)?.busy ?? []), ...this.#unwoken(shard)])];
+    const busy = (shard: number) => [
+      ...new Set([...(checkpoints.get(shard)?.busy ?? []), ...this.#checkpointer.unwoken(shard)]),
+    ];
     const records = shards.map((shard) => ({
       shard,
       old: table.entries.get(shard),
@@ -246,7 +236,7 @@ export class Ownership {
   #freed(shard: number, busy: string[]): ShardRecord {
     const { epoch, checkpoint } = this.#record(shard);
     const covered = Math.max(checkpoint, this.#o.engine.committer.committedSeq, this.#sealedAt.get(shard) ?? 0);
-    const parked = this.#parkedAt(shard);
+    const parked = this.#checkpointer.parkedAt(shard);
     // What is parked came from older journals; the rest of the shard is stored.
     if (parked <= covered)
       return {
@@ -257,67 +247,5 @@ export class Ownership {
         busy,
       };
     return { owner: null, epoch, checkpoint: covered, journals: [], busy };
-  }
-
-  /** Sequence of the shard's first input that nothing covers since its actor cannot be read. */
-  #parkedAt(shard: number): number {
-    let first = Number.POSITIVE_INFINITY;
-    for (const entry of this.#o.engine.parked.values()) if (entry.shard === shard) first = Math.min(first, entry.seq);
-    return first;
-  }
-
-  #unwoken(shard: number): string[] {
-    return [...this.#o.engine.unwoken].filter((key) => {
-      const { kind, id } = addressOf(key);
-      return shardOf(kind, id, this.#o.shards) === shard;
-    });
-  }
-
-  #scheduleCheckpoint(): void {
-    this.#checkpointTimer = this.#o.clock.setTimeout(() => {
-      this.checkpoint()
-        .catch((error: unknown) => {
-          if (!(error instanceof TroupeError)) return this.#o.onFailed(error);
-          // A conflict means that a shard was taken from us: its new owner has sealed the journal, and the next append tells.
-          this.#o.log.warn({ err: error }, "Checkpoint not written");
-          return undefined;
-        })
-        .finally(() => {
-          if (!this.#stopped) this.#scheduleCheckpoint();
-        });
-    }, CHECKPOINT_EVERY_MS);
-  }
-
-  /** Writes how far each owned shard is covered, and frees the journal behind. */
-  async checkpoint(): Promise<void> {
-    const { engine, table } = this.#o;
-    const mine = engine.options.journal.subject;
-    const committed = engine.committer.committedSeq;
-    const found = engine.saver.checkpoints(committed);
-    let floor = engine.owned.size > 0 ? committed : 0;
-    // Shards that are leaving are not owned any more, but until they are stored only the journal has their inputs.
-    for (const { seq } of found.values()) floor = Math.min(floor, seq);
-    const writes: Promise<void>[] = [];
-    for (const shard of engine.owned) {
-      const entry = table.entries.get(shard);
-      const old = this.#record(shard);
-      if (old.owner !== this.#o.me)
-        throw new SealedError(`Shard ${shard} was taken by "${String(old.owner)}": this incarnation is over`);
-      const sealedAt = this.#sealedAt.get(shard) ?? 0;
-      const { seq, busy } = found.get(shard) ?? { seq: Math.max(committed, sealedAt), busy: [] };
-      const checkpoint = Math.max(old.checkpoint, Math.min(seq, this.#parkedAt(shard) - 1));
-      const journals = checkpoint >= sealedAt ? [mine] : old.journals;
-      const record = { ...old, checkpoint, journals, busy: [...new Set([...busy, ...this.#unwoken(shard)])].sort() };
-      floor = Math.min(floor, checkpoint);
-      if (JSON.stringify(record) !== JSON.stringify(old)) writes.push(table.write(shard, record, entry));
-    }
-    await Promise.all(writes);
-    if (floor <= this.#purgedBelow) return;
-    // The last record stays: the fence of the next append compares with it.
-    await this.#o.broker.purge(this.#o.names.stream.journal, {
-      subject: mine,
-      belowSeq: Math.min(floor + 1, committed),
-    });
-    this.#purgedBelow = floor;
   }
 }

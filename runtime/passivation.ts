@@ -25,7 +25,7 @@ export function passivateIdle(engine: Engine): void {
     const due = nextDueMs(activation);
     if (due !== undefined && due - clock.now() < STAY_FOR_TIMER_MS) continue;
     left++;
-    if (due === undefined) engine.drop(activation);
+    if (due === undefined) leave(engine, activation);
     else void leaveWithTimer(engine, activation, due);
   }
 }
@@ -46,4 +46,13 @@ async function leaveWithTimer(engine: Engine, activation: Activation, dueAtMs: n
   // A message may have come meanwhile: then it stays, and the wake-up will find nothing to do.
   if (activation.lastUsedMs === usedAt && !activation.isFrozen && engine.saver.isEvictable(activation))
     engine.drop(activation);
+}
+
+function leave(engine: Engine, activation: Activation): void {
+  const { broker, names, log } = engine.options;
+  engine.drop(activation);
+  if (activation.wakeSeq === 0) return;
+  broker.remove(names.stream.wake, activation.wakeSeq).catch((error: unknown) => {
+    log.warn({ err: error, actor: activation.key }, "Wake-up not removed: it will come again and find nothing to do");
+  });
 }

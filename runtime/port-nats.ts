@@ -255,6 +255,7 @@ class NatsBroker implements Broker {
         this.#set("disconnected");
         this.#mux.interrupt();
       } else if (change.type === "reconnect") {
+        this.#mux.resumed();
         this.#set("connected");
         for (const reader of this.#readers) reader.resume();
       }

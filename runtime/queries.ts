@@ -71,6 +71,7 @@ export class Queries {
 
   #answer(activation: Activation, { query, respond }: Waiting): void {
     const { clock, node, mayAct } = this.#engine.options;
+    if (!mayAct()) return; // may be stale: the caller asks again
     if (activation.state.revision === 0 && activation.mailbox.size === 0) {
       this.#engine.drop(activation);
       respond(

@@ -104,7 +104,7 @@ async function rebuild(engine: Engine, key: string, placed: readonly PlacedInput
   } catch (error) {
     if (!(error instanceof VersionError)) throw error;
     // One actor must not keep the others down: it is refused until code comes that reads it, and loses nothing.
-    engine.parked.set(key, { shard: activation.shard, seq: (placed[0] as PlacedInput).seq });
+    engine.parked.set(key, { shard: activation.shard, seq: Math.min(...placed.map(({ seq }) => seq)) });
     log.error(
       { err: error, actor: key, inputs: placed.length },
       "Actor cannot be rebuilt: its inputs stay in the journal",

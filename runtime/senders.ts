@@ -15,6 +15,11 @@ interface Sender {
 
 export type SenderRecord = [name: string, low: number, atMs: number, unsettled: [number, Uint8Array | null][]];
 
+/** What an unsettled number costs beside its answer, in bytes. */
+const ENTRY_BYTES = 16;
+
+const sizeOfAnswer = (answer: Uint8Array | null): number => ENTRY_BYTES + (answer?.length ?? 0);
+
 export class Senders {
   readonly #senders = new Map<string, Sender>();
   /** Bytes of kept answers. */
@@ -57,7 +62,7 @@ export class Senders {
       sender.atMs = timeMs;
     }
     sender.unsettled.set(seq, answer);
-    this.bytes += answer?.length ?? 0;
+    this.bytes += sizeOfAnswer(answer);
   }
 
   /**
@@ -68,7 +73,7 @@ export class Senders {
     const isFull = this.#senders.size >= MAX_SENDERS;
     for (const [name, sender] of this.#senders) {
       if (sender.atMs >= timeMs - SENDER_HORIZON_MS || (!isFull && name.includes("/"))) continue;
-      for (const answer of sender.unsettled.values()) this.bytes -= answer?.length ?? 0;
+      for (const answer of sender.unsettled.values()) this.bytes -= sizeOfAnswer(answer);
       this.#senders.delete(name);
     }
   }
@@ -81,7 +86,7 @@ export class Senders {
     const senders = new Senders();
     for (const [name, low, atMs, unsettled] of records) {
       senders.#senders.set(name, { low, atMs, unsettled: new Map(unsettled) });
-      for (const [, answer] of unsettled) senders.bytes += answer?.length ?? 0;
+      for (const [, answer] of unsettled) senders.bytes += sizeOfAnswer(answer);
     }
     return senders;
   }
@@ -98,7 +103,7 @@ export class Senders {
     for (const [seq, answer] of sender.unsettled) {
       if (seq >= low) break;
       sender.unsettled.delete(seq);
-      this.bytes -= answer?.length ?? 0;
+      this.bytes -= sizeOfAnswer(answer);
     }
   }
 }
