@@ -14,15 +14,15 @@ import { isPriority, priorityRank } from "./priority.ts";
 
 export interface Effects {
   reply: { readonly value: unknown } | undefined;
-  readonly outgoing: WantedMessage[];
-  readonly setTimers: [string, Timer][];
-  readonly cancelTimers: string[];
-  readonly start: [string, Invocation][];
-  readonly stop: string[];
+  outgoing: readonly WantedMessage[];
+  setTimers: readonly [string, Timer][];
+  cancelTimers: readonly string[];
+  start: readonly [string, Invocation][];
+  stop: readonly string[];
   /** Named custom actions: run once after the commit by the live activation, not repeated by recovery. */
-  readonly custom: MachineAction[];
+  custom: readonly MachineAction[];
   /** What the machine emits to its watchers. */
-  readonly emitted: EventLike[];
+  emitted: readonly EventLike[];
   /** Payload bytes that become part of the state. */
   bytes: number;
   firedTimer?: string | undefined;
@@ -32,15 +32,27 @@ export interface Effects {
 export const POOL_PREFIX = "pool:";
 const NORMAL_LANE = priorityRank("normal");
 
+/** Most inputs want little: all start with one shared empty list, which {@link append} replaces at the first item. */
+const NONE: readonly never[] = Object.freeze([]);
+
+export function append<T>(list: readonly T[], item: T): readonly T[] {
+  if (list === NONE) return [item];
+  (list as T[]).push(item); // any other list is one effect's own
+  return list;
+}
+
+const without = <T>(list: readonly T[], drop: (item: T) => boolean): readonly T[] =>
+  list.some(drop) ? list.filter((item) => !drop(item)) : list;
+
 export const noEffects = (): Effects => ({
   reply: undefined,
-  outgoing: [],
-  setTimers: [],
-  cancelTimers: [],
-  start: [],
-  stop: [],
-  custom: [],
-  emitted: [],
+  outgoing: NONE,
+  setTimers: NONE,
+  cancelTimers: NONE,
+  start: NONE,
+  stop: NONE,
+  custom: NONE,
+  emitted: NONE,
   bytes: 0,
 });
 
@@ -91,7 +103,7 @@ function collect(effects: Effects, action: MachineAction, place: Place): void {
       return;
     case "xstate.log":
     default:
-      effects.custom.push(action);
+      effects.custom = append(effects.custom, action);
   }
 }
 
@@ -108,16 +120,15 @@ function setTimer(
   const id = params.id ?? `timer-${place.revision}-${effects.setTimers.length}`;
   effects.bytes += sizeOf(params.event, "The delayed event");
   cancelled(effects, id);
-  effects.setTimers.push([
+  effects.setTimers = append(effects.setTimers, [
     id,
     { generation: place.revision, dueAtMs: place.timeMs + Math.max(0, params.delay ?? 0), event: params.event, to },
   ]);
 }
 
 function cancelled(effects: Effects, id: string): void {
-  const set = effects.setTimers.findIndex(([other]) => other === id);
-  if (set >= 0) effects.setTimers.splice(set, 1);
-  effects.cancelTimers.push(id);
+  effects.setTimers = without(effects.setTimers, ([other]) => other === id);
+  effects.cancelTimers = append(effects.cancelTimers, id);
 }
 
 function sent(
@@ -139,7 +150,7 @@ function sent(
 
 function pushMessage(effects: Effects, message: WantedMessage): void {
   effects.bytes += sizeOf(message.event, "The message");
-  effects.outgoing.push(message);
+  effects.outgoing = append(effects.outgoing, message);
 }
 
 function emitted(effects: Effects, event: EventLike, place: Place): void {
@@ -157,7 +168,7 @@ function emitted(effects: Effects, event: EventLike, place: Place): void {
     pushMessage(effects, { to: `${POOL_PREFIX}${String(event["pool"])}`, lane, event: full });
   } else {
     sizeOf(event, "The emitted event");
-    effects.emitted.push(event);
+    effects.emitted = append(effects.emitted, event);
   }
 }
 
@@ -171,7 +182,7 @@ function started(
   }
   effects.bytes += sizeOf(params.input, `The input of "${params.src}"`);
   const id = params.actorRef.id;
-  effects.start.push([
+  effects.start = append(effects.start, [
     id,
     { startedBy: place.revision, src: params.src, input: params.input, startedAtMs: place.timeMs },
   ]);
@@ -179,9 +190,9 @@ function started(
 
 function stopped(effects: Effects, child: { id?: string } | undefined): void {
   if (child?.id === undefined) return;
-  const set = effects.start.findIndex(([other]) => other === child.id);
-  if (set >= 0) effects.start.splice(set, 1);
-  effects.stop.push(child.id);
+  const { id } = child;
+  effects.start = without(effects.start, ([other]) => other === id);
+  effects.stop = append(effects.stop, id);
 }
 
 /** Two lists of effects as bytes, for the check that a machine is deterministic. */

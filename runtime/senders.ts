@@ -9,19 +9,25 @@ import { MAX_SENDERS, MAX_UNSETTLED, MAX_UNSETTLED_BYTES, SENDER_HORIZON_MS } fr
 interface Sender {
   low: number;
   atMs: number;
-  /** Answers given to unsettled numbers; null: accepted, no answer but the commit. */
-  readonly unsettled: Map<number, Uint8Array | null>;
+  /** Highest number taken: what is above is new without a look at the rest. */
+  max: number;
+  /** Unsettled numbers in the order of their arrival, and the answers given; null: accepted, no answer but the commit. */
+  readonly seqs: number[];
+  readonly answers: (Uint8Array | null)[];
 }
 
 export type SenderRecord = [name: string, low: number, atMs: number, unsettled: [number, Uint8Array | null][]];
 
 /** What an unsettled number costs beside its answer, in bytes. */
-const ENTRY_BYTES = 16;
+export const ENTRY_BYTES = 16;
 
 const sizeOfAnswer = (answer: Uint8Array | null): number => ENTRY_BYTES + (answer?.length ?? 0);
 
 export class Senders {
   readonly #senders = new Map<string, Sender>();
+  /** The sender heard last: most actors hear one, and each input asks three times. */
+  #lastName = "";
+  #last: Sender | undefined;
   /** Bytes of kept answers. */
   bytes = 0;
 
@@ -29,17 +35,18 @@ export class Senders {
    * `undefined`: new. Else the message was taken before: its answer, or null if accepted or long settled.
    */
   seen(name: string, seq: number): Uint8Array | null | undefined {
-    const sender = this.#senders.get(name);
-    if (sender === undefined) return undefined;
+    const sender = this.#find(name);
+    if (sender === undefined || seq > sender.max) return undefined;
     if (seq < sender.low) return null;
-    return sender.unsettled.get(seq);
+    const place = sender.seqs.lastIndexOf(seq);
+    return place < 0 ? undefined : sender.answers[place];
   }
 
   /** Changes nothing, so that a refused message leaves no trace that replay would miss. @throws {BusyError} A bound is reached. */
   admit(name: string, low: number, timeMs: number): void {
-    const sender = this.#senders.get(name);
+    const sender = this.#find(name);
     const settles = sender !== undefined && canSettle(sender, low);
-    if (sender !== undefined && sender.unsettled.size >= MAX_UNSETTLED && !settles) {
+    if (sender !== undefined && sender.seqs.length >= MAX_UNSETTLED && !settles) {
       throw new BusyError(`The sender has ${MAX_UNSETTLED} unsettled messages with this actor: wait for some`);
     }
     if (sender === undefined && this.#senders.size >= MAX_SENDERS && !this.#canForget(timeMs)) {
@@ -52,16 +59,18 @@ export class Senders {
 
   /** Remembers the answer to a message that takes effect now. */
   mark(name: string, seq: number, low: number, timeMs: number, answer: Uint8Array | null): void {
-    let sender = this.#senders.get(name);
+    let sender = this.#find(name);
     if (sender === undefined) {
       if (this.#senders.size >= MAX_SENDERS) this.forget(timeMs);
-      sender = { low, atMs: timeMs, unsettled: new Map() };
+      sender = { low, atMs: timeMs, max: seq, seqs: [], answers: [] };
       this.#senders.set(name, sender);
     } else {
       this.#settle(sender, low);
       sender.atMs = timeMs;
+      sender.max = Math.max(sender.max, seq);
     }
-    sender.unsettled.set(seq, answer);
+    sender.seqs.push(seq);
+    sender.answers.push(answer);
     this.bytes += sizeOfAnswer(answer);
   }
 
@@ -73,22 +82,41 @@ export class Senders {
     const isFull = this.#senders.size >= MAX_SENDERS;
     for (const [name, sender] of this.#senders) {
       if (sender.atMs >= timeMs - SENDER_HORIZON_MS || (!isFull && name.includes("/"))) continue;
-      for (const answer of sender.unsettled.values()) this.bytes -= sizeOfAnswer(answer);
+      for (const answer of sender.answers) this.bytes -= sizeOfAnswer(answer);
       this.#senders.delete(name);
     }
+    this.#lastName = "";
+    this.#last = undefined;
   }
 
   toRecord(): SenderRecord[] {
-    return Array.from(this.#senders, ([name, s]) => [name, s.low, s.atMs, Array.from(s.unsettled)]);
+    return Array.from(this.#senders, ([name, s]) => [
+      name,
+      s.low,
+      s.atMs,
+      s.seqs.map((seq, i) => [seq, s.answers[i] as Uint8Array | null]),
+    ]);
   }
 
   static fromRecord(records: readonly SenderRecord[]): Senders {
     const senders = new Senders();
     for (const [name, low, atMs, unsettled] of records) {
-      senders.#senders.set(name, { low, atMs, unsettled: new Map(unsettled) });
-      for (const [, answer] of unsettled) senders.bytes += sizeOfAnswer(answer);
+      const seqs = unsettled.map(([seq]) => seq);
+      const answers = unsettled.map(([, answer]) => answer);
+      senders.#senders.set(name, { low, atMs, max: seqs.reduce((a, b) => Math.max(a, b), low - 1), seqs, answers });
+      for (const answer of answers) senders.bytes += sizeOfAnswer(answer);
     }
     return senders;
+  }
+
+  #find(name: string): Sender | undefined {
+    if (name === this.#lastName) return this.#last;
+    const sender = this.#senders.get(name);
+    if (sender !== undefined) {
+      this.#lastName = name;
+      this.#last = sender;
+    }
+    return sender;
   }
 
   #canForget(timeMs: number): boolean {
@@ -100,15 +128,18 @@ export class Senders {
   #settle(sender: Sender, low: number): void {
     if (low <= sender.low) return;
     sender.low = low;
-    for (const [seq, answer] of sender.unsettled) {
-      if (seq >= low) break;
-      sender.unsettled.delete(seq);
-      this.bytes -= sizeOfAnswer(answer);
+    let settled = 0;
+    for (; settled < sender.seqs.length && (sender.seqs[settled] as number) < low; settled++) {
+      this.bytes -= sizeOfAnswer(sender.answers[settled] as Uint8Array | null);
+    }
+    if (settled === sender.seqs.length) {
+      sender.seqs.length = 0;
+      sender.answers.length = 0;
+    } else if (settled > 0) {
+      sender.seqs.splice(0, settled);
+      sender.answers.splice(0, settled);
     }
   }
 }
 
-function canSettle(sender: Sender, low: number): boolean {
-  for (const seq of sender.unsettled.keys()) return seq < low;
-  return false;
-}
+const canSettle = (sender: Sender, low: number): boolean => (sender.seqs[0] ?? Number.POSITIVE_INFINITY) < low;

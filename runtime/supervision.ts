@@ -4,7 +4,7 @@
  */
 import { type Address, checkAddress, keyOf } from "./address.ts";
 import { type ActorState, queueOutgoing } from "./actor-state.ts";
-import { collectEffects, type Effects, noEffects } from "./effects.ts";
+import { append, collectEffects, type Effects, noEffects } from "./effects.ts";
 import { priorityRank } from "./priority.ts";
 import type { RunnableKind } from "./runnable.ts";
 
@@ -42,7 +42,7 @@ function escalate(kind: RunnableKind, address: Address, state: ActorState, timeM
   try {
     const boss = supervisor(address);
     checkAddress(boss.kind, boss.id);
-    effects.outgoing.push({
+    effects.outgoing = append(effects.outgoing, {
       to: keyOf(boss.kind, boss.id),
       lane: priorityRank("high"),
       event: { type: "actor.failed", ...address, reason: cause },
@@ -56,7 +56,7 @@ function escalate(kind: RunnableKind, address: Address, state: ActorState, timeM
 
 function stop(state: ActorState, reason: string): Effects {
   const effects = noEffects();
-  effects.stop.push(...state.invocations.keys());
+  effects.stop = [...state.invocations.keys()];
   state.stopped = reason;
   state.timers.clear();
   state.invocations.clear();
@@ -73,7 +73,7 @@ function restart(kind: RunnableKind, address: Address, state: ActorState, timeMs
     state.snapshot = snapshot;
     for (const [id, timer] of effects.setTimers) state.timers.set(id, timer);
     for (const [id, invocation] of effects.start) state.invocations.set(id, invocation);
-    effects.stop.push(...running);
+    effects.stop = [...effects.stop, ...running];
     queueOutgoing(state, effects.outgoing, timeMs);
     return effects;
   } catch (error) {
