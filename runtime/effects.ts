@@ -7,7 +7,7 @@ import type { Invocation, Timer, WantedMessage } from "./actor-state.ts";
 import { isRef, POOL_EVENT, type PoolEvent, REPLY_EVENT } from "./author.ts";
 import { encode, sizeOf } from "./codec.ts";
 import type { ActorKind } from "./define-actor.ts";
-import type { EventLike } from "./envelope.ts";
+import { type EventLike, measureEvent } from "./envelope.ts";
 import { StateError } from "./errors.ts";
 import type { MachineAction, MachineRunner } from "./machine.ts";
 import { isPriority, priorityRank } from "./priority.ts";
@@ -118,7 +118,7 @@ function setTimer(
   place: Place,
 ): void {
   const id = params.id ?? `timer-${place.revision}-${effects.setTimers.length}`;
-  effects.bytes += sizeOf(params.event, "The delayed event");
+  effects.bytes += measureEvent(params.event, "The delayed event");
   cancelled(effects, id);
   effects.setTimers = append(effects.setTimers, [
     id,
@@ -149,7 +149,7 @@ function sent(
 }
 
 function pushMessage(effects: Effects, message: WantedMessage): void {
-  effects.bytes += sizeOf(message.event, "The message");
+  effects.bytes += measureEvent(message.event, "The message");
   effects.outgoing = append(effects.outgoing, message);
 }
 
@@ -167,7 +167,7 @@ function emitted(effects: Effects, event: EventLike, place: Place): void {
     };
     pushMessage(effects, { to: `${POOL_PREFIX}${String(event["pool"])}`, lane, event: full });
   } else {
-    sizeOf(event, "The emitted event");
+    measureEvent(event, "The emitted event");
     effects.emitted = append(effects.emitted, event);
   }
 }

@@ -33,18 +33,27 @@ export interface Input {
 }
 
 /**
+ * Size of an event that can travel, in bytes.
  * @throws {PayloadError} The event is not plain data with a `type`, or too large.
  */
-export function encodeInput(input: Input): Buffer {
-  const size = sizeOf(input.event, "The event");
-  if (typeof input.event?.type !== "string" || input.event.type === "") {
-    throw new PayloadError('The event has no "type": send an object such as { type: "start" }');
+export function measureEvent(event: EventLike, what = "The event"): number {
+  const size = sizeOf(event, what);
+  if (typeof event?.type !== "string" || event.type === "") {
+    throw new PayloadError(`${what} has no "type": send an object such as { type: "start" }`);
   }
   if (size > MAX_MESSAGE_BYTES) {
     throw new PayloadError(
-      `The event "${input.event.type}" takes about ${size} bytes, more than ${MAX_MESSAGE_BYTES}: store the data elsewhere and send its name`,
+      `${what} "${event.type.slice(0, 80)}" takes about ${size} bytes, more than ${MAX_MESSAGE_BYTES}: store the data elsewhere and send its name`,
     );
   }
+  return size;
+}
+
+/**
+ * @throws {PayloadError} The event is not plain data with a `type`, or too large.
+ */
+export function encodeInput(input: Input): Buffer {
+  measureEvent(input.event);
   return encode([WIRE_VERSION, input.tag, input.sender, input.seq, input.low, input.ttlMs, input.lane, input.event]);
 }
 

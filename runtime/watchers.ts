@@ -65,6 +65,8 @@ export class Watchers {
 
   #publish(activation: Activation, body: unknown): void {
     const { kind, id } = activation.address;
-    this.#broker.publish(this.#names.status(kind, id), Buffer.from(JSON.stringify(body)));
+    const data = Buffer.from(JSON.stringify(body));
+    // Bytes grow many times over as JSON. A live view may miss what its server cannot carry; the actor must not.
+    if (data.length <= this.#broker.maxPayload) this.#broker.publish(this.#names.status(kind, id), data);
   }
 }
