@@ -8,9 +8,9 @@ import type { ActorView } from "./api.ts";
 import type { TimerHandle } from "./clock.ts";
 import { keyOf } from "./address.ts";
 import { Mailbox } from "./mailbox.ts";
-import { plainError } from "./machine.ts";
 import type { Round } from "./round.ts";
 import type { RunnableKind } from "./runnable.ts";
+import { plainError } from "./thrown.ts";
 
 /** An input that no snapshot covers yet; its place is known once the round is committed. */
 export interface UncoveredInput {

@@ -8,6 +8,7 @@ import { CorruptRecordError, VersionError } from "./errors.ts";
 import type { EventLike } from "./envelope.ts";
 import type { MachineRunner, PersistedMachine } from "./machine.ts";
 import { type SenderRecord, Senders } from "./senders.ts";
+import { thrownText } from "./thrown.ts";
 
 export interface Timer {
   /** Revision that set it: a firing with another generation is stale. */
@@ -164,7 +165,7 @@ function restored(
   } catch (cause) {
     if (cause instanceof VersionError) throw cause;
     throw new VersionError(
-      `A stored state of kind "${source.kind}", version ${version}, does not fit the machine (${String(cause)}): raise the version and give defineActor a migrate function`,
+      `A stored state of kind "${source.kind}", version ${version}, does not fit the machine (${thrownText(cause)}): raise the version and give defineActor a migrate function`,
       { cause },
     );
   }

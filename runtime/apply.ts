@@ -9,18 +9,12 @@ import { sizeOf } from "./codec.ts";
 import type { ActorKind } from "./define-actor.ts";
 import { collectEffects, type Effects, noEffects } from "./effects.ts";
 import { encodeError, encodeValue, type Input, Tag } from "./envelope.ts";
-import {
-  ActorDoneError,
-  PoisonMessageError,
-  StateError,
-  type TroupeError,
-  TroupeError as BaseError,
-  UnknownEventError,
-} from "./errors.ts";
+import { ActorDoneError, PoisonMessageError, StateError, type TroupeError, UnknownEventError } from "./errors.ts";
 import { MAX_CAUSE_LENGTH, MAX_INVOCATIONS, MAX_OUTBOX, MAX_STATE_BYTES, MAX_TIMERS } from "./limits.ts";
 import type { Stepped } from "./machine.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { supervise } from "./supervision.ts";
+import { thrownText } from "./thrown.ts";
 import { withScope } from "./transition-scope.ts";
 
 export interface Applied {
@@ -137,11 +131,9 @@ export function poisonError(address: Address, cause: string): TroupeError {
 
 /** What is written of a poison message's cause: stable, for the journal and the dead letter. */
 export function causeOf(error: unknown): string {
-  const text =
-    error instanceof Error
-      ? `${error instanceof BaseError ? error.code : error.name}: ${error.message}`
-      : String(error);
-  return text.length > MAX_CAUSE_LENGTH ? `${text.slice(0, MAX_CAUSE_LENGTH)}…` : text;
+  const text = thrownText(error);
+  // Well-formed again after the cut: what is in memory must be what storage gives back.
+  return text.length > MAX_CAUSE_LENGTH ? `${text.slice(0, MAX_CAUSE_LENGTH).toWellFormed()}…` : text;
 }
 
 interface Step {

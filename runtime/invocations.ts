@@ -8,9 +8,9 @@ import type { Clock } from "./clock.ts";
 import { resolveInvocation } from "./durable-check.ts";
 import { encodeInput, type Input, Tag } from "./envelope.ts";
 import { AbortedError, DeadlineError, DefinitionError } from "./errors.ts";
-import { plainError } from "./machine.ts";
 import { priorityRank } from "./priority.ts";
 import type { Inject } from "./timers.ts";
+import { plainError } from "./thrown.ts";
 
 const LANE = priorityRank("high");
 

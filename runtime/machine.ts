@@ -16,6 +16,7 @@ import {
   type Snapshot,
 } from "xstate";
 import { StateError } from "./errors.ts";
+import { plainError } from "./thrown.ts";
 
 /** What XState persists of a machine: plain data. */
 export type PersistedMachine = Snapshot<unknown> & { readonly value?: unknown; readonly context?: unknown };
@@ -97,23 +98,4 @@ export class MachineRunner {
       actionExecutor: (action) => this.#actions.push(action as MachineAction),
     } as AnyActorScope;
   }
-}
-
-export interface PlainError {
-  readonly name: string;
-  readonly message: string;
-  readonly code?: string;
-}
-
-/** An error as data: what `onError` sees in `event.error`. */
-export function plainError(error: unknown): PlainError {
-  if (error instanceof Error) {
-    const code = (error as { code?: unknown }).code;
-    return { name: error.name, message: error.message, ...(typeof code === "string" && { code }) };
-  }
-  if (typeof error === "object" && error !== null && typeof (error as PlainError).message === "string") {
-    const { name, message, code } = error as PlainError;
-    return { name: typeof name === "string" ? name : "Error", message, ...(typeof code === "string" && { code }) };
-  }
-  return { name: "Error", message: typeof error === "string" ? error : (JSON.stringify(error) ?? String(error)) };
 }

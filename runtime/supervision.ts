@@ -7,6 +7,7 @@ import { type ActorState, queueOutgoing } from "./actor-state.ts";
 import { append, collectEffects, type Effects, noEffects } from "./effects.ts";
 import { priorityRank } from "./priority.ts";
 import type { RunnableKind } from "./runnable.ts";
+import { thrownText } from "./thrown.ts";
 
 export function supervise(
   kind: RunnableKind,
@@ -49,7 +50,7 @@ function escalate(kind: RunnableKind, address: Address, state: ActorState, timeM
     });
     queueOutgoing(state, effects.outgoing, timeMs);
   } catch (error) {
-    state.stopped = `${cause}; and its supervisor cannot be told: ${String(error)}`;
+    state.stopped = `${cause}; and its supervisor cannot be told: ${thrownText(error)}`;
   }
   return effects;
 }
@@ -77,6 +78,6 @@ function restart(kind: RunnableKind, address: Address, state: ActorState, timeMs
     queueOutgoing(state, effects.outgoing, timeMs);
     return effects;
   } catch (error) {
-    return stop(state, `cannot restart: ${String(error)}`);
+    return stop(state, `cannot restart: ${thrownText(error)}`);
   }
 }
