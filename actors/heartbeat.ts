@@ -1,6 +1,7 @@
 /** Reads the stream PRESENCE. Invariant: pure and total; a heartbeat proves presence whatever stands in its body. */
 import type { Names } from "../nats-config/subjects.ts";
 import { MAX_ID_LENGTH } from "../runtime/address.ts";
+import { sizeOf } from "../runtime/codec.ts";
 import type { StoredMessage } from "../runtime/port.ts";
 import { fieldsOf } from "./classify.ts";
 import type { DeviceFacts } from "./messages/device.ts";
@@ -44,16 +45,23 @@ function factsIn(data: Uint8Array): DeviceFacts {
     return {}; // an empty or foreign body says nothing more than that the device is there
   }
   const { model, name, capabilities } = body as { readonly [K in keyof DeviceFacts]: unknown };
-  const isSmall =
-    typeof capabilities === "object" &&
-    capabilities !== null &&
-    JSON.stringify(capabilities).length <= CAPABILITIES_LIMIT_CHARS;
   return {
     ...(isText(model) && { model }),
     ...(isText(name) && { name }),
-    ...(isSmall && { capabilities: capabilities as NonNullable<DeviceFacts["capabilities"]> }),
+    ...(isKept(capabilities) && { capabilities }),
   };
 }
 
+/** What the device's actor can keep. Its depth is looked at first: printing what is nested too deep throws. */
+function isKept(capabilities: unknown): capabilities is NonNullable<DeviceFacts["capabilities"]> {
+  if (typeof capabilities !== "object" || capabilities === null) return false;
+  try {
+    sizeOf({ facts: { capabilities } }, "The heartbeat");
+  } catch {
+    return false;
+  }
+  return JSON.stringify(capabilities).length <= CAPABILITIES_LIMIT_CHARS;
+}
+
 const isText = (value: unknown): value is string =>
-  typeof value === "string" && value !== "" && value.length <= TEXT_LIMIT_CHARS;
+  typeof value === "string" && value !== "" && value.length <= TEXT_LIMIT_CHARS && value.isWellFormed();
