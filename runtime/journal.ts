@@ -32,6 +32,7 @@ export class Journal {
   /**
    * Appends a round; resolves with its sequence. Repeats through outages: the round is committed, or the journal sealed.
    * @throws {SealedError} Others closed the journal, or the node is closing. The round is void.
+   * @throws {PayloadError} The broker refuses it for good: repeating it would hang the node. The round is void.
    */
   async append(round: Round): Promise<number> {
     const bytes = round.encode();
@@ -40,8 +41,9 @@ export class Journal {
         this.#last = await this.#broker.append(this.subject, bytes, { expectedLastSubjectSeq: this.#last });
         return this.#last;
       } catch (error) {
-        if (!(error instanceof TroupeError)) throw error;
-        if (!(error instanceof RevisionConflictError)) await this.#pause(pause);
+        const isConflict = error instanceof RevisionConflictError;
+        if (!isConflict && !(error instanceof TroupeError && error.retryable)) throw error;
+        if (!isConflict) await this.#pause(pause);
         const found = await this.#committedAs(round.no);
         if (found !== undefined) return found;
       }

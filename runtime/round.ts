@@ -56,7 +56,7 @@ export class Round {
   add(input: JournalInput, release: Release): void {
     this.inputs.push(input);
     this.releases.push(release);
-    this.#bytes += input[1].length + input[2].length + (input[3]?.length ?? 0) + INPUT_OVERHEAD;
+    this.#bytes += input[1].length + input[2].length + causeBytes(input[3]) + INPUT_OVERHEAD;
   }
 
   /** Runs `fn` once the round is committed; at once if it is. Never, if the node is sealed first. */
@@ -82,6 +82,8 @@ export class Round {
     return encode([1, this.no, this.inputs]);
   }
 }
+
+const causeBytes = (cause: string | null): number => (cause === null ? 0 : Buffer.byteLength(cause));
 
 export const encodeSeal = (by: string): Buffer => encode([2, by]);
 
