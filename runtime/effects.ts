@@ -10,6 +10,7 @@ import type { ActorKind } from "./define-actor.ts";
 import { type EventLike, measureEvent } from "./envelope.ts";
 import { StateError } from "./errors.ts";
 import type { MachineAction, MachineRunner } from "./machine.ts";
+import { MAX_TIMER_MS } from "./limits.ts";
 import { isPriority, priorityRank } from "./priority.ts";
 
 export interface Effects {
@@ -117,12 +118,18 @@ function setTimer(
   to: string | null,
   place: Place,
 ): void {
+  const delayMs = Math.max(0, params.delay ?? 0);
+  if (!(delayMs <= MAX_TIMER_MS)) {
+    throw new StateError(
+      `The delay ${String(params.delay)} of "${params.event.type}" is no time: give 0 to ${MAX_TIMER_MS} ms, or set no timer`,
+    );
+  }
   const id = params.id ?? `timer-${place.revision}-${effects.setTimers.length}`;
   effects.bytes += measureEvent(params.event, "The delayed event");
   cancelled(effects, id);
   effects.setTimers = append(effects.setTimers, [
     id,
-    { generation: place.revision, dueAtMs: place.timeMs + Math.max(0, params.delay ?? 0), event: params.event, to },
+    { generation: place.revision, dueAtMs: place.timeMs + delayMs, event: params.event, to },
   ]);
 }
 

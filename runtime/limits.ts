@@ -59,6 +59,8 @@ export const MAX_UNSETTLED_BYTES = 128 * 1_024;
 export const MAX_OUTBOX = 10_000;
 /** Pending timers of one actor at most. The input that exceeds it is refused as poison. */
 export const MAX_TIMERS = 1_024;
+/** Longest timer, in ms: ten years, well within what a schedule can name. A longer one, or none at all, is refused as poison. */
+export const MAX_TIMER_MS = 10 * 365 * 86_400_000;
 /** Running invocations of one actor at most. The input that exceeds it is refused as poison. */
 export const MAX_INVOCATIONS = 256;
 /** A promise actor runs at most this long unless its kind says otherwise, in ms. */
