@@ -9,6 +9,7 @@ import { decode } from "./codec.ts";
 import { Engine } from "./engine.ts";
 import { encodeError } from "./envelope.ts";
 import { PayloadError, TroupeError } from "./errors.ts";
+import { isInbox } from "./inbox.ts";
 import { JANITOR_EVERY_MS, sweepJournals } from "./janitor.ts";
 import { Journal, sealJournal } from "./journal.ts";
 import { type MemberFacts, memberKey, Membership } from "./membership.ts";
@@ -208,7 +209,8 @@ export class Incarnation {
   #route(message: InboundMessage): { kind: string; id: string; respond: (answer: Uint8Array) => void } {
     const { reply } = message;
     const { broker } = this.#o;
-    const respond = reply === undefined ? () => undefined : (answer: Uint8Array) => void broker.publish(reply, answer);
+    const isAwaited = reply !== undefined && isInbox(reply);
+    const respond = isAwaited ? (answer: Uint8Array) => void broker.publish(reply, answer) : () => undefined;
     return { ...partsOf(message.subject), respond };
   }
 
@@ -257,9 +259,7 @@ function queryIn(data: Uint8Array): Query {
   const query = decode(data) as Query | null;
   const { watch, save } = query ?? {};
   const isValid =
-    (watch === undefined || (typeof watch === "string" && INBOX.test(watch))) && (save === undefined || save === true);
+    (watch === undefined || (typeof watch === "string" && isInbox(watch))) && (save === undefined || save === true);
   if (!isValid) throw new PayloadError("The query is malformed: send nothing, { watch: <inbox> } or { save: true }");
   return { ...(watch !== undefined && { watch }), ...(save !== undefined && { save }) };
 }
-
-const INBOX = /^_INBOX\.[\w.-]{1,200}$/;

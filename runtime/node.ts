@@ -16,6 +16,7 @@ import { decode } from "./codec.ts";
 import type { ActorKind } from "./define-actor.ts";
 import { encodeError, encodeValue } from "./envelope.ts";
 import { AddressError, DeadlineError, DefinitionError, PayloadError, TroupeError } from "./errors.ts";
+import { isInbox } from "./inbox.ts";
 import { Incarnation } from "./incarnation.ts";
 import { ATTEMPT_TIMEOUT_MS, LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
 import type { Broker, InboundMessage } from "./port.ts";
@@ -242,7 +243,7 @@ class TroupeNode implements Node {
 
   #answer(message: InboundMessage): void {
     const { reply } = message;
-    if (reply === undefined) return;
+    if (reply === undefined || !isInbox(reply)) return;
     try {
       this.#broker.publish(reply, encodeValue(this.#answerTo(decode(message.data))));
     } catch (error) {
