@@ -76,7 +76,8 @@ export class Calls {
         const attempt = this.#broker.request(subject, body, Math.min(left, ATTEMPT_TIMEOUT_MS));
         return decodeAnswer(await (signal === undefined ? attempt : orAborted(attempt, signal)));
       } catch (error) {
-        if (!(error instanceof TroupeError && error.retryable)) throw error;
+        // A deadline that the receiver reports is the end of this number: only a new one can be taken.
+        if (!(error instanceof TroupeError && error.retryable) || error instanceof DeadlineError) throw error;
         lastError = error;
       }
       const rest = endAt - this.#clock.monotonic();

@@ -258,7 +258,7 @@ export class Engine {
   /** The answer to a message that changes nothing: a repetition, or one that cannot be taken. */
   #refusal(activation: Activation, input: Input): Uint8Array | undefined {
     const seen = activation.state.senders.seen(input.sender, input.seq);
-    if (seen !== undefined) return seen ?? ACCEPTED;
+    if (seen !== undefined) return seen ?? activation.state.senders.repeated(input.sender, input.seq);
     try {
       assertTakes(activation.kind, activation.address, activation.state, input);
       activation.state.senders.admit(input.sender, input.low, this.options.clock.now());

@@ -3,7 +3,8 @@
  * settled; the receiver keeps the answers of the rest. Invariant: for a sender that repeats only unsettled numbers, each
  * number is new at most once, whatever is lost, repeated or reordered. (The scheme of RIFL, SOSP 2015.)
  */
-import { BusyError } from "./errors.ts";
+import { ACCEPTED, encodeError } from "./envelope.ts";
+import { BusyError, DeadlineError } from "./errors.ts";
 import { MAX_SENDERS, MAX_UNSETTLED, MAX_UNSETTLED_BYTES, SENDER_HORIZON_MS } from "./limits.ts";
 
 interface Sender {
@@ -40,6 +41,21 @@ export class Senders {
     if (seq < sender.low) return null;
     const place = sender.seqs.lastIndexOf(seq);
     return place < 0 ? undefined : sender.answers[place];
+  }
+
+  /**
+   * The answer to a number of which no answer is kept. An actor that repeats what it had settled asks for the acceptance that
+   * it once got. From anybody else a number below its own `low` comes for the first time (a pump that was frozen while others
+   * carried on), or so late that nobody waits: it is not taken, and its sender must hear that.
+   */
+  repeated(name: string, seq: number): Uint8Array {
+    const sender = this.#find(name);
+    if (name.includes("/") || sender === undefined || seq >= sender.low) return ACCEPTED;
+    return encodeError(
+      new DeadlineError(
+        `Number ${seq} of "${name}" comes after all below ${sender.low} were to be forgotten: send the message under a new number`,
+      ),
+    );
   }
 
   /** Changes nothing, so that a refused message leaves no trace that replay would miss. @throws {BusyError} A bound is reached. */
