@@ -45,9 +45,6 @@ export interface EngineOptions {
   readonly onFailed: (error: unknown) => void;
 }
 
-/** Pause between looks at actors whose shard is leaving, in ms: about one commit. */
-const SETTLE_POLL_MS = 1;
-
 export class Engine {
   readonly activations = new Map<string, Activation>();
   readonly owned = new Set<number>();
@@ -145,18 +142,6 @@ export class Engine {
   drop(activation: Activation): void {
     this.#refuseAll(activation, new BusyError(`Actor "${activation.key}" is moving: try again`));
     this.performer.release(activation);
-  }
-
-  /** Serves what waits for the picked actors until all of it is committed, then freezes them: their shard is leaving. */
-  async settle(picks: (activation: Activation) => boolean): Promise<void> {
-    const isOpen = (a: Activation) => picks(a) && (a.phase === "loading" || a.mailbox.size > 0 || !a.isCommitted);
-    while ([...this.activations.values()].some(isOpen)) {
-      this.committer.assertSound();
-      this.scheduler.serve();
-      await new Promise<void>((resolve) => this.options.clock.setTimeout(resolve, SETTLE_POLL_MS));
-    }
-    // Timers and results of their own may still come: dropped here, they recur at the next owner.
-    for (const activation of this.activations.values()) if (picks(activation)) activation.isFrozen = true;
   }
 
   /** Fires the signals of the actor's running invocations at once, if the message that records it can be taken and is new. */

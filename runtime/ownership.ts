@@ -13,6 +13,7 @@ import type { Membership } from "./membership.ts";
 import { placeShard } from "./placement.ts";
 import type { Broker } from "./port.ts";
 import { recoverShards } from "./recovery.ts";
+import { settleActors } from "./settle.ts";
 import type { ShardEntry, ShardRecord, ShardTable } from "./shard-table.ts";
 import { wakeNamed } from "./wake.ts";
 
@@ -209,7 +210,7 @@ export class Ownership {
     this.#o.close(shards);
     for (const shard of shards) engine.owned.delete(shard);
     const activations = () => [...engine.activations.values()].filter((activation) => leaving.has(activation.shard));
-    await engine.settle((activation) => leaving.has(activation.shard));
+    await settleActors(engine, (activation) => leaving.has(activation.shard));
     await engine.saver.saveAll((activation) => leaving.has(activation.shard));
     const checkpoints = engine.saver.checkpoints(engine.committer.committedSeq);
     const busy = (shard: number) => [
