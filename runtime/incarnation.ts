@@ -4,11 +4,12 @@
  */
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
+import { keyOf } from "./address.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 import { decode } from "./codec.ts";
 import { Engine } from "./engine.ts";
 import { encodeError } from "./envelope.ts";
-import { PayloadError, TroupeError } from "./errors.ts";
+import { BusyError, PayloadError, TroupeError } from "./errors.ts";
 import { isInbox } from "./inbox.ts";
 import { JANITOR_EVERY_MS, sweepJournals } from "./janitor.ts";
 import { Journal, sealJournal } from "./journal.ts";
@@ -148,6 +149,7 @@ export class Incarnation {
   async #open(shards: readonly number[]): Promise<void> {
     const { broker, names } = this.#o;
     for (const shard of shards) {
+      if (this.#subscriptions.has(shard)) continue; // of an attempt that failed further down
       this.#subscriptions.set(shard, [
         broker.subscribe(names.actOfShard(shard), (message) => this.#onMessage(message)),
         broker.subscribe(names.queryOfShard(shard), (message) => this.#onQuery(message)),
@@ -199,10 +201,13 @@ export class Incarnation {
     const { kind, id } = partsOf(message.subject);
     try {
       // The message stays until the actor leaves memory again: by then its timers are stored, or scheduled anew.
-      this.engine.activate(kind, id).wakeSeq = message.seq;
+      const activation = this.engine.activate(kind, id);
+      activation.wakeSeq = message.seq;
+      if (activation.phase === "loading") this.engine.unwoken.add(activation.key); // the stream does not say it again
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
-      if (!error.retryable) this.#o.log.error({ err: error, kind, id }, "Actor cannot be woken for its timer");
+      if (error instanceof BusyError) this.engine.unwoken.add(keyOf(kind, id));
+      else if (!error.retryable) this.#o.log.error({ err: error, kind, id }, "Actor cannot be woken for its timer");
     }
   }
 

@@ -5,10 +5,11 @@
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { Checkpointer } from "./checkpointer.ts";
-import type { Clock, TimerHandle } from "./clock.ts";
+import { type Clock, sleep, type TimerHandle } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 import { RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
 import { sealJournal } from "./journal.ts";
+import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
 import type { Membership } from "./membership.ts";
 import { placeShard } from "./placement.ts";
 import type { Broker } from "./port.ts";
@@ -154,7 +155,7 @@ export class Ownership {
       engine.enliven(activation);
       if (activation.uncovered.length > 0) engine.saver.onInput(activation, true);
     }
-    await this.#o.open(won);
+    await this.#openDoors(won);
     wakeNamed(engine);
     log.info(
       {
@@ -166,6 +167,21 @@ export class Ownership {
       "Took over shards",
     );
     this.#o.onShards(won, []);
+  }
+
+  /** The shards are ours and live: a door that does not open now must open later, or nothing would ever come through it. */
+  async #openDoors(shards: readonly number[]): Promise<void> {
+    const { clock, engine, log, open } = this.#o;
+    for (let pause = RETRY_MIN_MS; !this.#stopped; pause = Math.min(2 * pause, RETRY_MAX_MS)) {
+      try {
+        await open(shards);
+        return;
+      } catch (error) {
+        if (!(error instanceof TroupeError && error.retryable)) throw error;
+        log.warn({ err: error, shards: shards.length }, "Shards cannot be opened yet: trying again");
+        await sleep(clock, pause, engine.options.closed).catch(() => undefined); // then it is stopped
+      }
+    }
   }
 
   /** Compare-and-set of the record; undefined if another node was first. */
