@@ -52,6 +52,8 @@ export class Activation {
   /** The stored snapshot names messages that have been acknowledged since: it must be written anew before passivation. */
   savedOutbox = 0;
 
+  /** Revision up to which its inputs are committed. */
+  committedRevision = 0;
   /** Messages up to this number may leave: their round is committed. */
   releasableSeq = 0;
   sentSeq = 0;

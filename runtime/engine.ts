@@ -164,11 +164,13 @@ export class Engine {
    * same ids, by this node once its lease is good, or by the next owner.
    */
   fence(mayAct: boolean): void {
-    if (mayAct === this.#mayRun) return;
+    const { invocations } = this.performer;
+    if (mayAct === this.#mayRun && !(mayAct && invocations.isBehind)) return;
     this.#mayRun = mayAct;
+    invocations.isBehind = false;
     for (const activation of this.activations.values()) {
-      if (!mayAct) this.performer.invocations.stopAll(activation);
-      else if (activation.phase === "live") this.performer.invocations.resume(activation);
+      if (!mayAct) invocations.stopAll(activation);
+      else if (activation.phase === "live") invocations.resume(activation);
     }
   }
 
@@ -229,6 +231,7 @@ export class Engine {
       applied,
       letter,
       poison,
+      revision: state.revision,
       outSeq: state.outSeq,
     });
     activation.lastRound = round;

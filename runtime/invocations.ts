@@ -17,14 +17,23 @@ const LANE = priorityRank("high");
 export class Invocations {
   readonly #clock: Clock;
   readonly #inject: Inject;
+  readonly #mayAct: () => boolean;
+  /** Some were not started, or were stopped, for want of a lease. */
+  isBehind = false;
 
-  constructor(clock: Clock, inject: Inject) {
+  constructor(clock: Clock, inject: Inject, mayAct: () => boolean) {
     this.#clock = clock;
     this.#inject = inject;
+    this.#mayAct = mayAct;
   }
 
+  /** Without a lease it waits for {@link resume}. */
   start(activation: Activation, child: string, invocation: Invocation): void {
     this.stop(activation, child);
+    if (!this.#mayAct()) {
+      this.isBehind = true;
+      return;
+    }
     const controller = new AbortController();
     activation.running.set(child, { startedBy: invocation.startedBy, controller });
     const deadline = this.#clock.setTimeout(() => {
@@ -46,9 +55,12 @@ export class Invocations {
       });
   }
 
-  /** Restarts what the state shows active: a new owner, or a re-activation. */
+  /** Starts what the committed state shows active and does not run: a new owner, a re-activation, a lease that is back. */
   resume(activation: Activation): void {
-    for (const [child, invocation] of activation.state.invocations) this.start(activation, child, invocation);
+    for (const [child, invocation] of activation.state.invocations) {
+      const isRunning = activation.running.get(child)?.startedBy === invocation.startedBy;
+      if (!isRunning && invocation.startedBy <= activation.committedRevision) this.start(activation, child, invocation);
+    }
   }
 
   /** Fires the signal; what still comes is stale. */

@@ -29,6 +29,7 @@ export interface PerformerOptions {
   readonly names: Names;
   readonly log: Logger;
   readonly closed: AbortSignal;
+  readonly mayAct: () => boolean;
   readonly inject: Inject;
   readonly deliver: OutboxDeps["deliver"];
   readonly onOutboxShrunk: (activation: Activation) => void;
@@ -43,9 +44,9 @@ export class Performer {
 
   constructor(options: PerformerOptions) {
     this.#o = options;
-    const { broker, names, clock, inject, deliver, onOutboxShrunk } = options;
+    const { broker, names, clock, inject, mayAct, deliver, onOutboxShrunk } = options;
     this.watchers = new Watchers(options);
-    this.invocations = new Invocations(clock, inject);
+    this.invocations = new Invocations(clock, inject, mayAct);
     this.deadLetters = new DeadLetters(options);
     this.#outbox = new Outbox({
       clock,
@@ -67,6 +68,7 @@ export class Performer {
 
   /** An activation goes live: what its state shows unfinished is taken up again. */
   resume(activation: Activation): void {
+    activation.committedRevision = activation.state.revision;
     activation.releasableSeq = activation.state.outSeq;
     this.invocations.resume(activation);
     this.#rearm(activation);
@@ -94,10 +96,11 @@ export class Performer {
     });
   }
 
-  #perform({ activation, applied, poison, letter, outSeq }: Release, seq: number): void {
+  #perform({ activation, applied, poison, letter, revision, outSeq }: Release, seq: number): void {
     const { effects } = applied;
     if (poison !== null) this.poisoned(activation, letter.input, poison, seq);
     if (activation.phase !== "live") return;
+    activation.committedRevision = revision;
     for (const child of effects.stop) this.invocations.stop(activation, child);
     for (const [child, invocation] of effects.start) {
       // A later input of the same round may have left the state again.

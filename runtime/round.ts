@@ -22,7 +22,8 @@ export interface Release {
   readonly applied: Applied;
   readonly letter: Letter;
   readonly poison: string | null;
-  /** Number of the actor's last outgoing message as of this input. */
+  /** The actor's revision, and the number of its last outgoing message, as of this input. */
+  readonly revision: number;
   readonly outSeq: number;
 }
 
