@@ -88,6 +88,12 @@ export class Activation {
     return this.lastRound === null || this.lastRound.seq > 0;
   }
 
+  /** False once no watcher is left that renews; the others are forgotten. `nowMs` is monotonic. */
+  isWatched(nowMs: number): boolean {
+    for (const [inbox, { expiresAtMs }] of this.watchers ?? []) if (expiresAtMs < nowMs) this.watchers?.delete(inbox);
+    return (this.watchers?.size ?? 0) > 0;
+  }
+
   /** Runs `fn` when everything that the state now reflects is committed. */
   whenCommitted(fn: () => void): void {
     if (this.lastRound === null) fn();

@@ -80,7 +80,9 @@ export class Checkpointer {
     const { engine, table } = this.#o;
     const mine = engine.options.journal.subject;
     const committed = engine.committer.committedSeq;
-    const found = engine.saver.checkpoints(committed);
+    // An idle owner writes nothing: what it took over ends at the seal.
+    const endOf = (shard: number) => Math.max(committed, this.#o.sealedAt.get(shard) ?? 0);
+    const found = engine.saver.checkpoints(endOf);
     let floor = engine.owned.size > 0 ? committed : 0;
     // Shards that are leaving are not owned any more, but until they are stored only the journal has their inputs.
     for (const { seq } of found.values()) floor = Math.min(floor, seq);
@@ -91,7 +93,7 @@ export class Checkpointer {
       if (old.owner !== this.#o.me)
         throw new SealedError(`Shard ${shard} was taken by "${String(old.owner)}": this incarnation is over`);
       const sealedAt = this.#o.sealedAt.get(shard) ?? 0;
-      const { seq, busy } = found.get(shard) ?? { seq: Math.max(committed, sealedAt), busy: [] };
+      const { seq, busy } = found.get(shard) ?? { seq: endOf(shard), busy: [] };
       const checkpoint = Math.max(old.checkpoint, Math.min(seq, this.parkedAt(shard) - 1));
       const journals = checkpoint >= sealedAt ? [mine] : old.journals;
       const record = { ...old, checkpoint, journals, busy: [...new Set([...busy, ...this.unwoken(shard)])].sort() };

@@ -228,7 +228,7 @@ export class Ownership {
     const activations = () => [...engine.activations.values()].filter((activation) => leaving.has(activation.shard));
     await settleActors(engine, (activation) => leaving.has(activation.shard));
     await engine.saver.saveAll((activation) => leaving.has(activation.shard));
-    const checkpoints = engine.saver.checkpoints(engine.committer.committedSeq);
+    const checkpoints = engine.saver.checkpoints(() => engine.committer.committedSeq);
     const busy = (shard: number) => [
       ...new Set([...(checkpoints.get(shard)?.busy ?? []), ...this.#checkpointer.unwoken(shard)]),
     ];

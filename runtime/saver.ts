@@ -58,7 +58,8 @@ export class Saver {
   onClose(round: Round): void {
     while (this.#due.length > 0 && this.#inFlight + round.captures.length < MAX_SNAPSHOTS_IN_FLIGHT) {
       const activation = this.#due.shift() as Activation;
-      if (activation.phase === "live" && !activation.saving) round.captures.push(capture(activation));
+      if (activation.phase === "live" && activation.snapshotDue && !activation.saving)
+        round.captures.push(capture(activation));
     }
   }
 
@@ -77,7 +78,8 @@ export class Saver {
         this.#isBehind = true;
         break;
       }
-      if (activation.saving || activation.snapshotDue) continue;
+      if (activation.saving) continue;
+      // What is due waits for a round to close: on an idle node none does.
       if (activation.isCommitted) void this.#store(capture(activation));
       else this.#makeDue(activation);
     }
@@ -136,16 +138,16 @@ export class Saver {
       activation.isCommitted &&
       activation.state.outbox.size === 0 &&
       activation.state.invocations.size === 0 &&
-      (activation.watchers === null || activation.watchers.size === 0)
+      !activation.isWatched(this.#options.clock.monotonic())
     );
   }
 
-  /** What may be written for each shard now. `committedSeq`: the last record of this node's journal. */
-  checkpoints(committedSeq: number): Map<number, Checkpoint> {
+  /** What may be written for each shard now. `endOf`: the last record of the shard that this node knows as committed. */
+  checkpoints(endOf: (shard: number) => number): Map<number, Checkpoint> {
     const result = new Map<number, { seq: number; busy: string[] }>();
     for (const activation of this.#options.activations.values()) {
       let entry = result.get(activation.shard);
-      if (entry === undefined) result.set(activation.shard, (entry = { seq: committedSeq, busy: [] }));
+      if (entry === undefined) result.set(activation.shard, (entry = { seq: endOf(activation.shard), busy: [] }));
       // What is still loading may have something to do.
       if (activation.phase === "loading" || activation.isBusy) entry.busy.push(activation.key);
       const first = activation.uncovered[0];

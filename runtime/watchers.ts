@@ -27,6 +27,7 @@ export class Watchers {
   /** Adds or renews a watcher. @throws {BusyError} The actor has too many. */
   add(activation: Activation, inbox: string): void {
     activation.watchers ??= new Map();
+    if (activation.watchers.size >= MAX_WATCHERS) activation.isWatched(this.#clock.monotonic());
     if (!activation.watchers.has(inbox) && activation.watchers.size >= MAX_WATCHERS) {
       throw new BusyError(`Actor "${activation.key}" has ${MAX_WATCHERS} watchers: query it instead`);
     }
