@@ -130,6 +130,9 @@ describe("applyStreams()", () => {
   });
 });
 
+/** Three servers on two busy cores elect a leader for the cluster and one for each stream; the engine's own time-outs are seconds. */
+const CLUSTER_TIMEOUT_MS = 90_000;
+
 describe("applyStreams() on other servers", () => {
   const stops: (() => Promise<void>)[] = [];
   afterAll(async () => {
@@ -164,7 +167,9 @@ describe("applyStreams() on other servers", () => {
     await connection.close();
   });
 
-  test("waits for the leader of a cluster that is still forming, then replicates every stream three times", async () => {
+  test("waits for the leader of a cluster that is still forming, then replicates every stream three times", {
+    timeout: CLUSTER_TIMEOUT_MS,
+  }, async () => {
     const ports = await Promise.all([1, 2, 3].map(findFreePort));
     const routes = await Promise.all([1, 2, 3].map(findFreePort));
     const start = (index: number) =>
