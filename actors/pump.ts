@@ -41,8 +41,11 @@ export interface Pump {
 export const PUMP_MAX_IN_FLIGHT = 64;
 /** One call of a handler at most, in ms. A handler makes two at most. */
 export const PUMP_CALL_DEADLINE_MS = 10_000;
-/** After this long the server takes the handler for dead, in ms: longer than its calls together. */
-const ACK_WAIT_MS = 3 * PUMP_CALL_DEADLINE_MS;
+/**
+ * What a node took and did not acknowledge for this long is given to another, in ms: a killed node holds nothing up for longer.
+ * A second delivery beside a slow handler is harmless: pools drop a known message id, agents a known event.
+ */
+const ACK_WAIT_MS = 5_000;
 /** First pause before a repeated delivery, in ms; doubles up to {@link REDELIVERY_MAX_MS}, with jitter. */
 const REDELIVERY_MIN_MS = 200;
 const REDELIVERY_MAX_MS = 30_000;

@@ -21,10 +21,11 @@ export class FaultCluster {
     this.client = client;
   }
 
-  static async start(nodeCount = 2): Promise<FaultCluster> {
+  /** `script`: what each node runs; default the fault suite's own kinds. */
+  static async start(nodeCount = 2, script?: URL): Promise<FaultCluster> {
     const server = await startTestServer();
     const env = { FAULT_SERVERS: server.url, FAULT_NAMESPACE: NAMESPACE };
-    const nodes = Array.from({ length: nodeCount }, (_, i) => new NodeProcess(`n${i + 1}`, env));
+    const nodes = Array.from({ length: nodeCount }, (_, i) => new NodeProcess(`n${i + 1}`, env, script));
     try {
       await Promise.all(nodes.map((node) => node.start()));
       const cluster = new FaultCluster(server, nodes, await connect({ servers: server.url, namespace: NAMESPACE }));

@@ -40,7 +40,8 @@ export async function inflict(cluster: FaultCluster, fault: Fault, probe: string
   return gapMs;
 }
 
-async function strike(cluster: FaultCluster, fault: Fault): Promise<void> {
+/** Does it and undoes it; resolves when every process is up again. */
+export async function strike(cluster: FaultCluster, fault: Fault): Promise<void> {
   switch (fault.kind) {
     case "kill": {
       const node = cluster.node(fault.node);

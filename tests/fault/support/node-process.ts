@@ -9,7 +9,8 @@ const START_DEADLINE_MS = 20_000;
 const STOP_DEADLINE_MS = 20_000;
 /** Lines of the log that are kept for a failure's report. */
 const LOG_LINES = 2_000;
-const SCRIPT = fileURLToPath(new URL("../workers/node.ts", import.meta.url));
+/** What a node runs unless told otherwise. */
+const SCRIPT = new URL("../workers/node.ts", import.meta.url);
 
 /** A line that a worker printed: `up`, `invoked`. */
 export interface Told {
@@ -25,10 +26,12 @@ export class NodeProcess {
   readonly told: Told[] = [];
   readonly log: string[] = [];
   readonly #env: NodeJS.ProcessEnv;
+  readonly #script: string;
   #child: ChildProcess | undefined;
 
-  constructor(name: string, env: Readonly<Record<string, string>>) {
+  constructor(name: string, env: Readonly<Record<string, string>>, script = SCRIPT) {
     this.name = name;
+    this.#script = fileURLToPath(script);
     this.#env = { ...process.env, ...env, FAULT_NODE: name, NODE_OPTIONS: "" };
   }
 
@@ -43,7 +46,7 @@ export class NodeProcess {
   /** Spawns; resolves when it serves. @throws It ended, or took too long; the error shows its last lines. */
   async start(): Promise<void> {
     if (this.isRunning) throw new Error(`Node "${this.name}" runs already: kill it first`);
-    const child = spawn(process.execPath, [SCRIPT], { env: this.#env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [this.#script], { env: this.#env, stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     createInterface({ input: child.stdout }).on("line", (line) => {
       this.told.push({ ...(JSON.parse(line) as Told), atMs: performance.now() });
