@@ -49,6 +49,8 @@ export class Activation {
   coveredSeq = 0;
   /** Stream sequence of the stored snapshot; 0: none. */
   snapshotSeq = 0;
+  /** Dead letters on their way: what they stand for must not be covered before they are stored. */
+  unfiled = 0;
   /** The stored snapshot names messages that have been acknowledged since: it must be written anew before passivation. */
   savedOutbox = 0;
 
@@ -81,7 +83,8 @@ export class Activation {
   }
 
   get isBusy(): boolean {
-    return this.state.outbox.size > 0 || this.state.invocations.size > 0 || this.state.timers.size > 0;
+    const { outbox, invocations, timers } = this.state;
+    return outbox.size > 0 || invocations.size > 0 || timers.size > 0 || this.unfiled > 0;
   }
 
   get isCommitted(): boolean {

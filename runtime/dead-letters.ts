@@ -46,30 +46,32 @@ export class DeadLetters {
     return this.#inFlight >= DEAD_LETTERS_IN_FLIGHT;
   }
 
-  add(message: DeadMessage): void {
+  /** Resolves with true when the letter is stored, or can never be; with false when the node closed before. Never rejects. */
+  async add(message: DeadMessage): Promise<boolean> {
     this.#log.error(
       { actor: `${message.kind}/${message.id}`, reason: message.reason, cause: message.cause },
       "Message went to the dead letters",
     );
     this.#inFlight++;
-    void this.#store(message).finally(() => this.#inFlight--);
+    return await this.#store(message).finally(() => this.#inFlight--);
   }
 
-  async #store(message: DeadMessage): Promise<void> {
+  async #store(message: DeadMessage): Promise<boolean> {
     const { messageId, ...letter } = message;
     const subject = this.#names.dead(message.reason, message.kind, message.id);
     for (let pause = RETRY_MIN_MS; !this.#closed.aborted; pause = Math.min(2 * pause, RETRY_MAX_MS)) {
       try {
         await this.#broker.append(subject, encode(letter), { messageId });
-        return;
+        return true;
       } catch (error) {
         if (!(error instanceof TroupeError && error.retryable)) {
           this.#log.error({ err: error, subject }, "Dead letter cannot be stored");
-          return;
+          return true;
         }
-        // When the node closes meanwhile, the next owner replays the poison input and hands it in again.
+        // When the node closes meanwhile, the next owner replays the poison input and hands it in again: no snapshot covers it.
         await sleep(this.#clock, pause, this.#closed).catch(() => undefined);
       }
     }
+    return false;
   }
 }

@@ -225,6 +225,7 @@ export class Engine {
     } catch (error) {
       poison = causeOf(error);
       applied = applyPoison(kind, address, state, input, timeMs, poison);
+      activation.unfiled++;
     }
     const round = this.committer.add([timeMs, activation.key, letter.body, poison], {
       activation,

@@ -6,10 +6,10 @@ import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import type { Activation } from "./activation.ts";
 import type { Outgoing } from "./actor-state.ts";
-import { addressOf } from "./address.ts";
+import { addressOf, MAX_ID_LENGTH } from "./address.ts";
 import { causeOf } from "./apply.ts";
 import type { Clock } from "./clock.ts";
-import { DeadLetters } from "./dead-letters.ts";
+import { DeadLetters, type DeadMessage } from "./dead-letters.ts";
 import { POOL_PREFIX } from "./effects.ts";
 import type { Input } from "./envelope.ts";
 import type { TroupeError } from "./errors.ts";
@@ -81,11 +81,11 @@ export class Performer {
     this.invocations.stopAll(activation);
   }
 
-  /** Files a poison message under an id that recovery finds again. */
+  /** Files a poison message, counted in `unfiled` as it was applied, under an id that recovery finds again. */
   poisoned(activation: Activation, input: Input, cause: string, seq: number): void {
     const messageId = `${activation.key}:${seq}:${input.sender}:${input.seq}`;
     const { timeMs } = activation.state;
-    this.deadLetters.add({
+    this.#file(activation, {
       reason: "poison",
       ...activation.address,
       cause,
@@ -121,13 +121,20 @@ export class Performer {
     armTimers(this.#o.clock, activation, this.#o.inject);
   }
 
+  #file(activation: Activation, message: DeadMessage): void {
+    void this.deadLetters.add(message).then((isDone) => {
+      if (isDone) activation.unfiled--;
+    });
+  }
+
   #refused(activation: Activation, message: Outgoing, error: TroupeError): void {
     const isPool = message.to.startsWith(POOL_PREFIX);
     const { kind, id } = isPool
-      ? { kind: "pool", id: message.to.slice(POOL_PREFIX.length).replaceAll(".", ":") }
+      ? { kind: "pool", id: poolToken(message.to.slice(POOL_PREFIX.length)) }
       : addressOf(message.to);
     const messageId = `${activation.key}:${message.seq}`;
-    this.deadLetters.add({
+    activation.unfiled++;
+    this.#file(activation, {
       reason: "refused",
       kind,
       id,
@@ -139,6 +146,13 @@ export class Performer {
     });
   }
 }
+
+/** A pool's name as one subject token: what refused the message may be that it is none. */
+const poolToken = (pool: string): string =>
+  pool
+    .replaceAll(".", ":")
+    .replace(/[^\w:-]/g, "_")
+    .slice(0, MAX_ID_LENGTH) || "_";
 
 /** A named custom action: at most once, after the commit. Its failure is the author's to see, not the actor's. */
 function runCustom(action: MachineAction, key: string, log: Logger): void {

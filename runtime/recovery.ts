@@ -135,6 +135,7 @@ function replay(engine: Engine, activation: Activation, seq: number, [timeMs, , 
   }
   if (poison !== null) {
     applyPoison(kind, address, state, input, timeMs, poison);
+    activation.unfiled++;
     engine.performer.poisoned(activation, input, poison, seq);
   }
   activation.uncovered.push({ round: { seq }, timeMs, body: Buffer.from(body), poison });

@@ -31,6 +31,9 @@ export interface Checkpoint {
 /** Pause between looks at an actor that others are storing, in ms. */
 const COVER_POLL_MS = 2;
 
+/** One snapshot at a time, and none that would cover what the next owner must file again if this one dies. */
+const mayCapture = (activation: Activation): boolean => !activation.saving && activation.unfiled === 0;
+
 export class Saver {
   readonly #options: SaverOptions;
   /** In the order in which they became dirty. */
@@ -58,8 +61,9 @@ export class Saver {
   onClose(round: Round): void {
     while (this.#due.length > 0 && this.#inFlight + round.captures.length < MAX_SNAPSHOTS_IN_FLIGHT) {
       const activation = this.#due.shift() as Activation;
-      if (activation.phase === "live" && activation.snapshotDue && !activation.saving)
-        round.captures.push(capture(activation));
+      const isDue = activation.phase === "live" && activation.snapshotDue;
+      if (isDue && mayCapture(activation)) round.captures.push(capture(activation));
+      else activation.snapshotDue = false;
     }
   }
 
@@ -78,7 +82,7 @@ export class Saver {
         this.#isBehind = true;
         break;
       }
-      if (activation.saving) continue;
+      if (!mayCapture(activation)) continue;
       // What is due waits for a round to close: on an idle node none does.
       if (activation.isCommitted) void this.#store(capture(activation));
       else this.#makeDue(activation);
@@ -93,7 +97,7 @@ export class Saver {
     for (;;) {
       const picked = [...this.#dirty].filter(picks);
       if (picked.length === 0) return;
-      const idle = picked.filter((activation) => !activation.saving).slice(0, MAX_SNAPSHOTS_IN_FLIGHT);
+      const idle = picked.filter(mayCapture).slice(0, MAX_SNAPSHOTS_IN_FLIGHT);
       const failures = (await Promise.all(idle.map((activation) => this.#store(capture(activation))))).filter(
         (error) => error !== undefined,
       );
@@ -111,7 +115,8 @@ export class Saver {
   async cover(activation: Activation): Promise<void> {
     const last = activation.uncovered.at(-1);
     while (last !== undefined && activation.phase === "live" && activation.uncovered.includes(last)) {
-      const failure = activation.isCommitted && !activation.saving ? await this.#store(capture(activation)) : undefined;
+      const failure =
+        activation.isCommitted && mayCapture(activation) ? await this.#store(capture(activation)) : undefined;
       if (failure?.retryable === false) throw failure;
       if (!activation.uncovered.includes(last)) return;
       this.#makeDue(activation);
@@ -138,6 +143,7 @@ export class Saver {
       activation.isCommitted &&
       activation.state.outbox.size === 0 &&
       activation.state.invocations.size === 0 &&
+      activation.unfiled === 0 &&
       !activation.isWatched(this.#options.clock.monotonic())
     );
   }
