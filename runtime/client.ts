@@ -13,7 +13,7 @@ import { decodeAnswer, type EventLike, Tag } from "./envelope.ts";
 import { TroupeError } from "./errors.ts";
 import { readDeadLetters, readHistory, toEntry } from "./history.ts";
 import { LIST_LIMIT } from "./limits.ts";
-import { MAX_NODES, type MemberFacts } from "./membership.ts";
+import { MAX_NODES, readMember } from "./membership.ts";
 import type { Broker } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
 import { watchActor } from "./watch.ts";
@@ -163,17 +163,16 @@ class TroupeClient implements Client {
     const members = await this.broker.readLast(stream, key(">"), MAX_NODES);
     const body = encode(question);
     const answers = await Promise.all(
-      members
-        .filter((message) => message.data.length > 0)
-        .map(async (message) => {
-          const { name } = JSON.parse(Buffer.from(message.data).toString()) as MemberFacts;
-          try {
-            return decodeAnswer(await this.broker.request(this.names.node(name), body, NODE_TIMEOUT_MS)) as T;
-          } catch (error) {
-            if (error instanceof TroupeError && error.retryable) return undefined; // just died: its lease will tell
-            throw error;
-          }
-        }),
+      members.map(async ({ subject, data }) => {
+        const member = readMember(subject.slice(key("").length), data);
+        if (member === null) return undefined; // one that left, or no node's
+        try {
+          return decodeAnswer(await this.broker.request(this.names.node(member.name), body, NODE_TIMEOUT_MS)) as T;
+        } catch (error) {
+          if (error instanceof TroupeError && error.retryable) return undefined; // just died: its lease will tell
+          throw error;
+        }
+      }),
     );
     return answers.filter((answer) => answer !== undefined);
   }

@@ -65,7 +65,7 @@ export class Incarnation {
       subject: names.journal(facts.name, facts.incarnation),
       closed: this.#closed.signal,
     });
-    this.#table = new ShardTable(broker, names);
+    this.#table = new ShardTable(broker, names, log);
     this.membership = new Membership({
       broker,
       clock,
@@ -104,7 +104,7 @@ export class Incarnation {
     await this.membership.look();
     if (evictFormer) await this.#evictFormer();
     await this.membership.join();
-    await this.#table.open(this.#o.shards, () => void this.#ownership.reconcile());
+    await this.#table.open(() => void this.#ownership.reconcile());
     await this.#ownership.start();
     this.#scheduleSweep();
     this.#scheduleJanitor();

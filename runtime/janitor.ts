@@ -6,7 +6,7 @@ import { RETRY_MAX_MS } from "./limits.ts";
 import type { Names } from "../nats-config/subjects.ts";
 import type { Broker } from "./port.ts";
 import { decodeRecord } from "./round.ts";
-import type { ShardRecord, ShardTable } from "./shard-table.ts";
+import { isShardKey, type ShardRecord, type ShardTable } from "./shard-table.ts";
 
 const MAX_SHARDS = 4_096;
 
@@ -16,8 +16,10 @@ export const JANITOR_EVERY_MS = 30 * RETRY_MAX_MS;
 async function isNamed(broker: Broker, names: Names, subject: string): Promise<boolean> {
   const { stream, key } = names.kv.shards;
   const records = await broker.readLast(stream, key(">"), MAX_SHARDS);
-  return records.some((message) =>
-    (JSON.parse(Buffer.from(message.data).toString()) as ShardRecord).journals.includes(subject),
+  return records.some(
+    (message) =>
+      isShardKey(message.subject.slice(key("").length)) &&
+      (JSON.parse(Buffer.from(message.data).toString()) as ShardRecord).journals.includes(subject),
   );
 }
 

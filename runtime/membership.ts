@@ -22,6 +22,20 @@ export interface MemberFacts {
 export const memberKey = (facts: { readonly name: string; readonly incarnation: string }): string =>
   `${facts.name}.${facts.incarnation}`;
 
+/** What stands in the bucket under `key`; null: nothing that a node would write. */
+export function readMember(key: string, data: Uint8Array): MemberFacts | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(data).toString());
+  } catch {
+    return null;
+  }
+  if (typeof value !== "object" || value === null) return null;
+  const { name, incarnation } = value as Partial<MemberFacts>;
+  const isOwn = typeof name === "string" && typeof incarnation === "string" && memberKey({ name, incarnation }) === key;
+  return isOwn ? (value as MemberFacts) : null;
+}
+
 /** Nodes of a cluster at most: bounds the first read of the membership. */
 export const MAX_NODES = 1_024;
 
@@ -163,7 +177,9 @@ export class Membership {
     const key = message.subject.slice(this.#names.kv.nodes.key("").length);
     if (message.data.length === 0) return this.#members.delete(key);
     if (this.#members.has(key)) return false;
-    this.#members.set(key, JSON.parse(Buffer.from(message.data).toString()) as MemberFacts);
+    const facts = readMember(key, message.data);
+    if (facts === null) return false;
+    this.#members.set(key, facts);
     return true;
   }
 }

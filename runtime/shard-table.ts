@@ -2,6 +2,7 @@
  * Who owns which shard: one KV record each, changed by compare-and-set only. Invariant: a record names the journals and the
  * place from which the shard's state can be rebuilt; its epoch only grows.
  */
+import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { CorruptRecordError } from "./errors.ts";
 import type { Broker, StoredMessage, Subscription } from "./port.ts";
@@ -23,15 +24,39 @@ export interface ShardEntry {
   readonly revision: number;
 }
 
+/** Whether the bucket's key is a shard's: whatever else stands there is not ours. */
+export const isShardKey = (key: string): boolean => /^\d{1,4}$/.test(key);
+
+/** Keys read at the start at most: all shards of a largest cluster, and what somebody else may have put among them. */
+const MAX_KEYS = 10_000;
+
+/** @throws {CorruptRecordError} Not a shard's record. */
+function readRecord(shard: number, data: Uint8Array): ShardRecord {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(data).toString());
+  } catch (cause) {
+    throw damaged(shard, { cause });
+  }
+  const { journals, busy, checkpoint } = (value ?? {}) as Partial<ShardRecord>;
+  if (!Array.isArray(journals) || !Array.isArray(busy) || typeof checkpoint !== "number") throw damaged(shard);
+  return value as ShardRecord;
+}
+
+const damaged = (shard: number, options?: ErrorOptions): CorruptRecordError =>
+  new CorruptRecordError(`The record of shard ${shard} is damaged: restore the bucket`, options);
+
 export class ShardTable {
   readonly #broker: Broker;
   readonly #names: Names;
+  readonly #log: Logger;
   readonly #entries = new Map<number, ShardEntry>();
   #following: Subscription | undefined;
 
-  constructor(broker: Broker, names: Names) {
+  constructor(broker: Broker, names: Names, log: Logger) {
     this.#broker = broker;
     this.#names = names;
+    this.#log = log;
   }
 
   get entries(): ReadonlyMap<number, ShardEntry> {
@@ -39,11 +64,20 @@ export class ShardTable {
   }
 
   /** Reads all records, then follows their changes. */
-  async open(shards: number, onChange: () => void): Promise<void> {
+  async open(onChange: () => void): Promise<void> {
     const { stream, key } = this.#names.kv.shards;
-    for (const message of await this.#broker.readLast(stream, key(">"), shards)) this.#observe(message);
-    this.#following = await this.#broker.follow(stream, { subjects: [key(">")], from: "last" }, (message) => {
-      if (this.#observe(message)) onChange();
+    const subjects = [key("*")];
+    const isShard = ({ subject }: StoredMessage) => isShardKey(subject.slice(key("").length));
+    for (const message of await this.#broker.readLast(stream, key("*"), MAX_KEYS)) {
+      if (isShard(message)) this.#observe(message);
+    }
+    this.#following = await this.#broker.follow(stream, { subjects, from: "last" }, (message) => {
+      try {
+        if (isShard(message) && this.#observe(message)) onChange();
+      } catch (error) {
+        if (!(error instanceof CorruptRecordError)) throw error;
+        this.#log.error({ err: error }, "A shard's record was overwritten: what was known before stands"); // the next write over it fails
+      }
     });
   }
 
@@ -74,9 +108,7 @@ export class ShardTable {
     const shard = Number(message.subject.slice(this.#names.kv.shards.key("").length));
     const known = this.#entries.get(shard);
     if (known !== undefined && known.revision >= message.seq) return false;
-    const record = JSON.parse(Buffer.from(message.data).toString()) as ShardRecord;
-    if (!Array.isArray(record.journals))
-      throw new CorruptRecordError(`The record of shard ${shard} is damaged: restore the bucket`);
+    const record = readRecord(shard, message.data);
     this.#entries.set(shard, { record, revision: message.seq });
     return known?.record.owner !== record.owner;
   }
