@@ -6,6 +6,7 @@ import { deviceId } from "../actors/messages/event.ts";
 import type { SkillResult } from "../actors/messages/task.ts";
 import { BrokerUnavailableError, NoResponderError } from "../runtime/errors.ts";
 import { abortable } from "./abortable.ts";
+import { whilePresent } from "./reconnecting.ts";
 import type { SkillRun } from "./skill.ts";
 import { decodeFields, encodeJson, evidenceIn } from "./skill-result.ts";
 
@@ -27,17 +28,22 @@ export async function commandDevice(
   const body = encodeJson({ command, params, token, task, step, invocationId });
   for (let attempt = 1; attempt <= COMMAND_ATTEMPTS; attempt++) {
     try {
-      const sent = broker.request(names.deviceCommand(device.host, device.device), body, COMMAND_ATTEMPT_MS);
+      // Under the same id: a driver that is reconnecting answers a repeated command without doing it twice.
+      const subject = names.deviceCommand(device.host, device.device);
+      const send = () => broker.request(subject, body, COMMAND_ATTEMPT_MS);
+      const sent = attempt === 1 ? whilePresent(send, run.signal) : send();
       return readAnswer(who, command, await abortable(sent, run.signal, `The command "${command}"`));
     } catch (error) {
-      if (error instanceof NoResponderError)
+      // Only if nothing was sent before is it known that nothing was done.
+      if (error instanceof NoResponderError && attempt === 1)
         return { status: "failed", message: `${who} is not there: start it, or check that its host is online` };
+      if (error instanceof NoResponderError) break;
       if (!(error instanceof BrokerUnavailableError)) throw error;
     }
   }
   return {
     status: "unknown",
-    message: `${who} did not answer "${command}" in ${COMMAND_ATTEMPTS * COMMAND_ATTEMPT_MS} ms: whether it was done is unknown`,
+    message: `${who} did not answer "${command}": whether it was done is unknown`,
   };
 }
 

@@ -5,6 +5,7 @@
 import type { SkillResult } from "../actors/messages/task.ts";
 import { BrokerUnavailableError, NoResponderError } from "../runtime/errors.ts";
 import { abortable } from "./abortable.ts";
+import { whilePresent } from "./reconnecting.ts";
 import type { SkillRun } from "./skill.ts";
 import { encodeJson, readResult } from "./skill-result.ts";
 
@@ -22,7 +23,8 @@ export async function runNatsSkill(
   const subject = names.skill(name);
   const body = encodeJson({ args, device, token, task, step, invocationId, deadlineMs: NATS_SKILL_DEADLINE_MS });
   try {
-    return readResult(who, await abortable(broker.request(subject, body, NATS_SKILL_DEADLINE_MS), run.signal, who));
+    const sent = whilePresent(() => broker.request(subject, body, NATS_SKILL_DEADLINE_MS), run.signal);
+    return readResult(who, await abortable(sent, run.signal, who));
   } catch (error) {
     if (error instanceof NoResponderError)
       return { status: "failed", message: `${who} is not there: start one that answers requests on "${subject}"` };

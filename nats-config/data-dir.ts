@@ -2,8 +2,8 @@
  * Exclusive ownership of a data directory on this machine. Invariant: at most one live process owns a directory, and no
  * server of a former owner still writes into it when a claim succeeds. nats-server itself does not lock its store.
  */
-import { link, mkdir, readFile, realpath, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { link, mkdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { DataDirError, DataDirInUseError } from "./errors.ts";
 import { identify, isAlive, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { deadlineIn, pause, randomId } from "./wait.ts";
@@ -145,7 +145,7 @@ export async function claimDataDir(directory: string): Promise<DataDirClaim> {
   const owner = identify(process.pid);
   if (owner === undefined) throw new DataDirError(directory, "this process cannot find itself in the process table");
   try {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(resolve(directory));
     const path = await realpath(directory);
     await claim(path, { owner });
     return {
@@ -160,5 +160,21 @@ export async function claimDataDir(directory: string): Promise<DataDirClaim> {
   } catch (error) {
     if (error instanceof DataDirInUseError) throw error;
     throw new DataDirError(directory, error);
+  }
+}
+
+/**
+ * Creates a directory and what is missing above it. Node's own recursive mkdir never returns where the parent is there and
+ * yet takes no children, as under /proc.
+ */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return; // what stands there may be no directory: the claim tells
+    if (code !== "ENOENT" || (await stat(dirname(path)).catch(() => undefined)) !== undefined) throw error;
+    await makeDirectory(dirname(path));
+    await mkdir(path);
   }
 }

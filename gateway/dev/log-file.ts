@@ -1,5 +1,5 @@
 /** A part's log on disk. Invariant: two files of {@link LOG_MAX_BYTES} at most, the newest lines always kept. */
-import { appendFileSync, mkdirSync, renameSync, statSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, renameSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 
 /** Size at which a log begins anew, in bytes: days of a quiet node, an afternoon of a busy one. */
@@ -11,7 +11,7 @@ export class LogFile {
 
   constructor(path: string) {
     this.path = path;
-    mkdirSync(dirname(path), { recursive: true });
+    makeDirectories(dirname(path));
     this.#bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   }
 
@@ -23,4 +23,11 @@ export class LogFile {
     appendFileSync(this.path, chunk);
     this.#bytes += chunk.length;
   }
+}
+
+/** Node's own recursive mkdir never returns where a parent is there and yet takes no children, as under /proc. */
+function makeDirectories(path: string): void {
+  if (existsSync(path)) return;
+  if (!existsSync(dirname(path))) makeDirectories(dirname(path));
+  mkdirSync(path);
 }

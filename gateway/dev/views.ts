@@ -35,9 +35,9 @@ export function hints({ gateway, mqtt }: Addresses): string[] {
     ...(broker === undefined
       ? []
       : [
-          `mosquitto_pub -p ${broker.port} -t device/sunri-pi1/device2/event/alert/blackscreen -m '{"status":"active"}'`,
+          `mosquitto_pub -p ${broker.port} -q 1 -t device/sunri-pi1/device2/event/alert/blackscreen -m '{"status":"active"}'`,
         ]),
-    "npx troupe ps task | locks | history task <id>",
+    "npm run -s troupe -- ps task   (or: locks, dead, history task <id>)",
   ];
 }
 
