@@ -61,7 +61,7 @@ describe("views", () => {
     }
     expect(screenLines(facts, { columns: 200, rows: 60 })).toHaveLength(59);
     expect(hints(ADDRESSES).join("\n")).toMatch(
-      /curl -s http:\/\/127\.0\.0\.1:8080\/api\/tasks[\s\S]*mosquitto_pub -p 1884 -t device\/sunri-pi1\/device2\/event\/alert\/blackscreen/,
+      /curl -s http:\/\/127\.0\.0\.1:8080\/api\/tasks[\s\S]*mosquitto_pub -p 1884 -q 1 -t device\/sunri-pi1\/device2\/event\/alert\/blackscreen/,
     );
   });
 
