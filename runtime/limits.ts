@@ -47,6 +47,8 @@ export const STOP_DEADLINE_MS = 15_000;
 
 /** Senders that one actor remembers for duplicate detection. At it the longest silent is forgotten, if silent for {@link SENDER_HORIZON_MS}; else busy. */
 export const MAX_SENDERS = 4_096;
+/** Bytes of the names of those senders: beside a largest state they still fit its snapshot. At it as at {@link MAX_SENDERS}. */
+export const MAX_SENDER_BYTES = 256 * 1_024;
 /** A sender silent for this long has no message under way, in ms of input time: beyond the longest deadline. */
 export const SENDER_HORIZON_MS = 2 * MAX_DEADLINE_MS;
 /** Replies kept per sender that it has not yet settled. At it: busy. */

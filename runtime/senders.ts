@@ -5,7 +5,7 @@
  */
 import { ACCEPTED, encodeError } from "./envelope.ts";
 import { BusyError, DeadlineError } from "./errors.ts";
-import { MAX_SENDERS, MAX_UNSETTLED, MAX_UNSETTLED_BYTES, SENDER_HORIZON_MS } from "./limits.ts";
+import { MAX_SENDER_BYTES, MAX_SENDERS, MAX_UNSETTLED, MAX_UNSETTLED_BYTES, SENDER_HORIZON_MS } from "./limits.ts";
 
 interface Sender {
   low: number;
@@ -29,6 +29,7 @@ export class Senders {
   /** The sender heard last: most actors hear one, and each input asks three times. */
   #lastName = "";
   #last: Sender | undefined;
+  #nameBytes = 0;
   /** Bytes of kept answers. */
   bytes = 0;
 
@@ -65,8 +66,8 @@ export class Senders {
     if (sender !== undefined && sender.seqs.length >= MAX_UNSETTLED && !settles) {
       throw new BusyError(`The sender has ${MAX_UNSETTLED} unsettled messages with this actor: wait for some`);
     }
-    if (sender === undefined && this.#senders.size >= MAX_SENDERS && !this.#canForget(timeMs)) {
-      throw new BusyError(`The actor hears ${MAX_SENDERS} senders at once: try again later`);
+    if (sender === undefined && this.#isFull && !this.#canForget(timeMs)) {
+      throw new BusyError(`The actor hears ${this.#senders.size} senders at once: try again later`);
     }
     if (this.bytes > MAX_UNSETTLED_BYTES && !settles) {
       throw new BusyError(`The actor keeps ${MAX_UNSETTLED_BYTES} bytes of unsettled replies: settle some`);
@@ -77,9 +78,9 @@ export class Senders {
   mark(name: string, seq: number, low: number, timeMs: number, answer: Uint8Array | null): void {
     let sender = this.#find(name);
     if (sender === undefined) {
-      if (this.#senders.size >= MAX_SENDERS) this.forget(timeMs);
+      if (this.#isFull) this.forget(timeMs);
       sender = { low, atMs: timeMs, max: seq, seqs: [], answers: [] };
-      this.#senders.set(name, sender);
+      this.#add(name, sender);
     } else {
       this.#settle(sender, low);
       sender.atMs = timeMs;
@@ -95,11 +96,12 @@ export class Senders {
    * their node, only when the table is full. Called at fixed revisions, so that replay agrees.
    */
   forget(timeMs: number): void {
-    const isFull = this.#senders.size >= MAX_SENDERS;
+    const isFull = this.#isFull;
     for (const [name, sender] of this.#senders) {
       if (sender.atMs >= timeMs - SENDER_HORIZON_MS || (!isFull && name.includes("/"))) continue;
       for (const answer of sender.answers) this.bytes -= sizeOfAnswer(answer);
       this.#senders.delete(name);
+      this.#nameBytes -= Buffer.byteLength(name);
     }
     this.#lastName = "";
     this.#last = undefined;
@@ -119,10 +121,19 @@ export class Senders {
     for (const [name, low, atMs, unsettled] of records) {
       const seqs = unsettled.map(([seq]) => seq);
       const answers = unsettled.map(([, answer]) => answer);
-      senders.#senders.set(name, { low, atMs, max: seqs.reduce((a, b) => Math.max(a, b), low - 1), seqs, answers });
+      senders.#add(name, { low, atMs, max: seqs.reduce((a, b) => Math.max(a, b), low - 1), seqs, answers });
       for (const answer of answers) senders.bytes += sizeOfAnswer(answer);
     }
     return senders;
+  }
+
+  get #isFull(): boolean {
+    return this.#senders.size >= MAX_SENDERS || this.#nameBytes >= MAX_SENDER_BYTES;
+  }
+
+  #add(name: string, sender: Sender): void {
+    this.#senders.set(name, sender);
+    this.#nameBytes += Buffer.byteLength(name);
   }
 
   #find(name: string): Sender | undefined {
