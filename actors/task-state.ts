@@ -2,7 +2,7 @@
  * What a task knows, and how each happening changes it. Invariant: pure functions of the state and of the input's time;
  * the outcome is set once.
  */
-import { addressOf } from "../runtime/address.ts";
+import { addressOf, keyOf } from "../runtime/address.ts";
 import { now, sender } from "../runtime/transition-scope.ts";
 import { deviceId } from "./messages/event.ts";
 import type {
@@ -107,15 +107,27 @@ export const hasStepDue = (context: TaskContext): boolean => currentStep(context
 
 export function isOwnGrant(context: TaskContext, event: TaskMessage): boolean {
   const device = context.spec?.device ?? null;
-  return event.type === "resource.granted" && device !== null && event.resource === deviceId(device);
+  return (
+    event.type === "resource.granted" &&
+    device !== null &&
+    event.resource === deviceId(device) &&
+    isFromResource(event.resource)
+  );
 }
 
 export function isOwnLoss(context: TaskContext, event: TaskMessage): boolean {
   const { lock } = context;
   return (
-    event.type === "resource.revoked" && lock !== null && lock.resource === event.resource && lock.token === event.token
+    event.type === "resource.revoked" &&
+    lock !== null &&
+    lock.resource === event.resource &&
+    lock.token === event.token &&
+    isFromResource(event.resource)
   );
 }
+
+/** Only the lock itself gives and takes: a grant that a client made up would drive the device under a token never issued. */
+const isFromResource = (id: string): boolean => sender() === keyOf("resource", id);
 
 /** Starts the next attempt of the current step; a step whose call cannot be made fails at once, for good. */
 export function prepared(context: TaskContext): Change {

@@ -56,6 +56,15 @@ const finished = (actor: DrivenActor) => actor.sent.filter(({ to }) => to === AG
 const states = (actor: DrivenActor) => contextOf(actor).steps.map(({ status }) => status);
 
 describe("task", () => {
+  test.each(["client-1", "task/t2", "resource/other:device2"])("takes no grant and no loss from %s", (stranger) => {
+    const waiting = task().send({ ...granted, token: 1_000_000 }, stranger);
+    expect(waiting.value).toBe("acquiring");
+    expect(waiting.spawned).toEqual([]);
+    const actor = running().send(revoked, stranger);
+    expect(actor.value).toBe("running");
+    expect(actor.send(revoked, `resource/${LOCK}`).value).toBe("failed");
+  });
+
   test("asks for the lock first, runs step by step under its token, releases, then reports with evidence", () => {
     const actor = task();
     expect(actor.value).toBe("acquiring");
