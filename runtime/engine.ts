@@ -50,7 +50,7 @@ export class Engine {
   readonly owned = new Set<number>();
   /** Actors of gained shards that had something to do and are not yet live: named by every checkpoint until they are. */
   readonly unwoken = new Set<string>();
-  /** Actors whose stored version this code cannot read, by key: their inputs stay in the journals from `seq` on. */
+  /** Actors whose stored state this code cannot read, by key: their inputs stay in the journals from `seq` on. */
   readonly parked = new Map<string, { readonly shard: number; readonly seq: number }>();
   readonly options: EngineOptions;
   readonly committer: Committer;

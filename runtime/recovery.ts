@@ -102,8 +102,8 @@ async function rebuild(engine: Engine, key: string, placed: readonly PlacedInput
   try {
     stored = await loadState(engine.options, kind, activation.shard, address.id);
   } catch (error) {
-    if (!(error instanceof VersionError)) throw error;
-    // One actor must not keep the others down: it is refused until code comes that reads it, and loses nothing.
+    if (!(error instanceof VersionError || error instanceof CorruptRecordError)) throw error;
+    // One actor must not keep the others down: it is refused until its state can be read again, and loses nothing.
     engine.parked.set(key, { shard: activation.shard, seq: Math.min(...placed.map(({ seq }) => seq)) });
     log.error(
       { err: error, actor: key, inputs: placed.length },

@@ -6,10 +6,11 @@ import type { Names } from "../nats-config/subjects.ts";
 import { type ActorState, decodeState, encodeCore, encodeOutbox } from "./actor-state.ts";
 import type { Activation, UncoveredInput } from "./activation.ts";
 import { decode, encode } from "./codec.ts";
-import { CorruptRecordError, RevisionConflictError, SealedError } from "./errors.ts";
+import { CorruptRecordError, RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
 import { HISTORY_CHUNK_BYTES } from "./limits.ts";
 import type { Broker } from "./port.ts";
 import type { RunnableKind } from "./runnable.ts";
+import { thrownText } from "./thrown.ts";
 
 export interface StoredState {
   readonly state: ActorState;
@@ -64,7 +65,14 @@ export async function loadState(
   const message = await broker.getLast(names.stream.snapshot, names.snapshot(shard, kind.kind, id));
   if (message === null || message.data.length === 0) return null; // nothing, or the marker of one that timed out
   const { covers, core, outbox } = decodeSnapshot(message.data);
-  return { state: decodeState(core, outbox, kind, kind.runner), covers, seq: message.seq };
+  try {
+    return { state: decodeState(core, outbox, kind, kind.runner), covers, seq: message.seq };
+  } catch (cause) {
+    if (cause instanceof TroupeError) throw cause;
+    throw new CorruptRecordError(`The snapshot "${message.subject}" is damaged (${thrownText(cause)}): restore it`, {
+      cause,
+    });
+  }
 }
 
 /** @throws {CorruptRecordError} Not a snapshot of this format. */
@@ -72,7 +80,10 @@ export function decodeSnapshot(bytes: Uint8Array): { covers: number; core: Uint8
   const fields = decode(bytes);
   if (!Array.isArray(fields) || fields[0] !== FORMAT)
     throw new CorruptRecordError("A snapshot is of another format: was it written by a newer release?");
-  return { covers: fields[1] as number, core: fields[2] as Uint8Array, outbox: fields[3] as Uint8Array };
+  const [, covers, core, outbox] = fields as unknown[];
+  if (!Number.isSafeInteger(covers) || !(core instanceof Uint8Array) || !(outbox instanceof Uint8Array))
+    throw new CorruptRecordError("A snapshot is damaged: restore it");
+  return { covers: covers as number, core, outbox };
 }
 
 /**
