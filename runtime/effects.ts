@@ -8,7 +8,7 @@ import { isRef, POOL_EVENT, type PoolEvent, REPLY_EVENT } from "./author.ts";
 import { encode, sizeOf } from "./codec.ts";
 import type { ActorKind } from "./define-actor.ts";
 import { type EventLike, measureEvent } from "./envelope.ts";
-import { StateError } from "./errors.ts";
+import { PayloadError, StateError } from "./errors.ts";
 import type { MachineAction, MachineRunner } from "./machine.ts";
 import { MAX_TIMER_MS } from "./limits.ts";
 import { isPriority, priorityRank } from "./priority.ts";
@@ -165,6 +165,8 @@ function emitted(effects: Effects, event: EventLike, place: Place): void {
     effects.reply = { value: event["value"] };
   } else if (event.type === POOL_EVENT) {
     const made = event["event"] as PoolEvent;
+    assertName("pool", event["pool"]);
+    assertName("event type", made.type);
     const lane = priorityRank(isPriority(made.priority) ? made.priority : "normal");
     const full = {
       source: place.self,
@@ -177,6 +179,19 @@ function emitted(effects: Effects, event: EventLike, place: Place): void {
     measureEvent(event, "The emitted event");
     effects.emitted = append(effects.emitted, event);
   }
+}
+
+/** Subject tokens, whatever their letters. */
+const NAME = /^[^\s.*>]+(\.[^\s.*>]+)*$/;
+/** Longest name of a pool or of an event's type, in characters: both stand in one subject. */
+const NAME_LIMIT_CHARS = 256;
+
+/** A subject that no stream takes looks like a stream that is away: the message would be tried for ever. */
+function assertName(what: string, name: unknown): void {
+  if (typeof name === "string" && name.length <= NAME_LIMIT_CHARS && NAME.test(name)) return;
+  throw new PayloadError(
+    `The ${what} ${JSON.stringify(name)?.slice(0, 80)} is not valid: use words joined by dots, at most ${NAME_LIMIT_CHARS} characters`,
+  );
 }
 
 function started(
