@@ -101,3 +101,5 @@ export const LEASE_SELF_FENCE_MS = LEASE_TTL_S * 1_000 - LEASE_RENEW_MS;
 export const RECOVERY_PAGE = 256;
 /** Actors named in one answer of a listing. */
 export const LIST_LIMIT = 10_000;
+/** Of these one node names so many, those in its memory: with the longest ids they still fit the server's message of 1 MiB. The others are found where they are stored. */
+export const NODE_LIST_LIMIT = 7_500;

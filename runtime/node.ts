@@ -18,7 +18,7 @@ import { encodeError, encodeValue } from "./envelope.ts";
 import { AddressError, DeadlineError, DefinitionError, PayloadError, TroupeError } from "./errors.ts";
 import { isInbox } from "./inbox.ts";
 import { Incarnation } from "./incarnation.ts";
-import { ATTEMPT_TIMEOUT_MS, LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
+import { ATTEMPT_TIMEOUT_MS, NODE_LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
 import type { Broker, InboundMessage } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
 import { type RunnableKind, runnable } from "./runnable.ts";
@@ -259,7 +259,7 @@ class TroupeNode implements Node {
       const mine = [...this.#current.engine.activations.values()].filter(
         (a) => a.address.kind === list && a.phase === "live" && a.state.revision > 0,
       );
-      return { node: this.name, ids: mine.slice(0, LIST_LIMIT).map((a) => a.address.id) };
+      return { node: this.name, ids: mine.slice(0, NODE_LIST_LIMIT).map((a) => a.address.id) };
     }
     throw new PayloadError('A node answers { info: true } and { list: "<kind>" }');
   }
