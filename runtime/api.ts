@@ -121,7 +121,7 @@ export interface Client {
 export interface Node {
   readonly name: string;
   readonly incarnation: string;
-  /** A client on the node's own connection; calls to its own shards stay in the process. */
+  /** A client on the node's own connection. */
   readonly client: Client;
   /** Shards that this node serves just now. */
   ownedShards(): readonly number[];
