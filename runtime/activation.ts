@@ -11,14 +11,7 @@ import { Mailbox } from "./mailbox.ts";
 import type { Round } from "./round.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { plainError } from "./thrown.ts";
-
-/** An input that no snapshot covers yet; its place is known once the round is committed. */
-export interface UncoveredInput {
-  readonly round: { readonly seq: number };
-  readonly timeMs: number;
-  readonly body: Uint8Array;
-  readonly poison: string | null;
-}
+import { Uncovered } from "./uncovered.ts";
 
 export interface Watcher {
   /** Monotonic ms. */
@@ -39,8 +32,7 @@ export class Activation {
 
   /** The round that holds its latest input. */
   lastRound: Round | null = null;
-  uncovered: UncoveredInput[] = [];
-  uncoveredBytes = 0;
+  readonly uncovered = new Uncovered();
   /** Monotonic ms when it became dirty; 0 when a snapshot covers all. */
   dirtySinceMs = 0;
   snapshotDue = false;

@@ -93,7 +93,7 @@ function run(
   timeMs: number,
   isBounded: boolean,
 ): Applied {
-  const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1 };
+  const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1, draws: 0 };
   return withScope(scope, () => {
     const { snapshot, effects } = step(kind, address, state, input, timeMs);
     const answer = input.tag === Tag.Ask ? encodeValue(answerOf(effects, snapshot, state.revision + 1)) : null;
@@ -113,7 +113,7 @@ export function applyPoison(
   timeMs: number,
   cause: string,
 ): Applied {
-  const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1 };
+  const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1, draws: 0 };
   // Before supervision: a restart may set the same ones anew.
   if (input.tag === Tag.TimerFired) state.timers.delete(input.sender);
   if (input.tag === Tag.InvocationSettled) state.invocations.delete(input.sender);
@@ -210,6 +210,7 @@ function grown(
 
 /** Payloads of the timers and invocations that stay. */
 function pendingBytes({ timers, invocations }: ActorState, { cancelTimers, stop }: Effects): number {
+  if (timers.size === 0 && invocations.size === 0) return 0;
   let size = 0;
   for (const [id, timer] of timers) if (!cancelTimers.includes(id)) size += sizeOnce(timer.event);
   for (const [id, { input }] of invocations)

@@ -236,12 +236,9 @@ export class Engine {
       outSeq: state.outSeq,
     });
     activation.lastRound = round;
-    activation.uncovered.push({ round, timeMs, body: letter.body, poison });
-    activation.uncoveredBytes += letter.body.length;
-    this.saver.onInput(
-      activation,
-      activation.uncovered.length >= kind.snapshotEvery || activation.uncoveredBytes >= HISTORY_CHUNK_BYTES,
-    );
+    const { uncovered } = activation;
+    uncovered.push(round, timeMs, letter.body, poison);
+    this.saver.onInput(activation, uncovered.length >= kind.snapshotEvery || uncovered.bytes >= HISTORY_CHUNK_BYTES);
   }
 
   /** The answer to a message that changes nothing: a repetition, or one that cannot be taken. */
@@ -251,7 +248,7 @@ export class Engine {
     try {
       assertTakes(activation.kind, activation.address, activation.state, input);
       activation.state.senders.admit(input.sender, input.low, this.options.clock.now());
-      if (activation.uncoveredBytes > MAX_UNCOVERED_BYTES)
+      if (activation.uncovered.bytes > MAX_UNCOVERED_BYTES)
         throw new BusyError(`Snapshots of "${activation.key}" lag by ${MAX_UNCOVERED_BYTES} bytes: try again later`);
       return undefined;
     } catch (error) {

@@ -215,7 +215,7 @@ export class Incarnation {
     const { reply } = message;
     const { broker } = this.#o;
     const isAwaited = reply !== undefined && isInbox(reply);
-    const respond = isAwaited ? (answer: Uint8Array) => void broker.publish(reply, answer) : () => undefined;
+    const respond = isAwaited ? (answer: Uint8Array) => broker.answer(reply, answer) : () => undefined;
     return { ...partsOf(message.subject), respond };
   }
 

@@ -14,8 +14,9 @@ import {
   type NatsConnection,
   type Subscription,
 } from "nats";
+import { BATCH, BATCHABLE, takeApart } from "./answers.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
-import { BrokerUnavailableError, BusyError, NoResponderError, PayloadError } from "./errors.ts";
+import { BrokerUnavailableError, BusyError, CorruptRecordError, NoResponderError, PayloadError } from "./errors.ts";
 
 /** How often overdue calls are looked for, in ms: time-outs are that coarse. */
 const SWEEP_MS = 25;
@@ -33,9 +34,15 @@ export interface CallKind {
   readonly nobody: (subject: string) => Error;
   /** Fails with the connection instead of at its time-out: for what may be repeated without harm. */
   readonly endsWithConnection: boolean;
+  /** The answer is bytes, whoever gives it: it may come in a batch. */
+  readonly takesBatches?: true;
 }
 
-const REQUEST: CallKind = { nobody: (subject) => new NoResponderError(subject), endsWithConnection: false };
+const REQUEST: CallKind = {
+  nobody: (subject) => new NoResponderError(subject),
+  endsWithConnection: false,
+  takesBatches: true,
+};
 
 // `resolve` is a method so that calls of every type fit one table: each is resolved with what its own `take` gave.
 interface Waiting<T> {
@@ -90,7 +97,7 @@ export class RequestMux {
       );
     }
     return new Promise<T>((resolve, reject) => {
-      const id = (this.#next++).toString(36);
+      const id = BATCHABLE + (this.#next++).toString(36);
       const reply = this.#prefix + id;
       try {
         this.#connection.publish(subject, data, headers === undefined ? { reply } : { reply, headers });
@@ -142,6 +149,10 @@ export class RequestMux {
 
   #onReply(message: Msg): void {
     const id = message.subject.slice(this.#prefix.length);
+    if (id === BATCH) {
+      this.#onBatch(message.data);
+      return;
+    }
     const call = this.#waiting.get(id);
     if (call === undefined) return; // late: its time-out has passed
     if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) {
@@ -163,6 +174,19 @@ export class RequestMux {
     }
     this.#waiting.delete(id);
     call.resolve(value);
+  }
+
+  #onBatch(data: Uint8Array): void {
+    try {
+      takeApart(data, (id, answer) => {
+        const call = this.#waiting.get(id);
+        if (call?.kind.takesBatches !== true) return; // late, or no call of ours
+        this.#waiting.delete(id);
+        call.resolve(answer);
+      });
+    } catch (error) {
+      if (!(error instanceof CorruptRecordError)) throw error; // not of a node: the calls it names, if any, end by their time-out
+    }
   }
 
   #expire(): void {

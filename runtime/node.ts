@@ -245,10 +245,10 @@ class TroupeNode implements Node {
     const { reply } = message;
     if (reply === undefined || !isInbox(reply)) return;
     try {
-      this.#broker.publish(reply, encodeValue(this.#answerTo(decode(message.data))));
+      this.#broker.answer(reply, encodeValue(this.#answerTo(decode(message.data))));
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
-      this.#broker.publish(reply, encodeError(error));
+      this.#broker.answer(reply, encodeError(error));
     }
   }
 

@@ -88,6 +88,10 @@ export class MemoryBroker implements Broker {
     return true;
   }
 
+  answer(reply: string, data: Uint8Array): void {
+    this.publish(reply, data);
+  }
+
   request(subject: string, data: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     this.#requestCount += 1;
     const reply = `${this.#inbox}${this.#requestCount}`;

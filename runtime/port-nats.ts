@@ -3,6 +3,7 @@
  * only raw publishes and the connection's own reply mux; no error of the client library leaves this folder's `port-nats*`.
  */
 import { connect, type ConnectionOptions, type Msg, type MsgHdrs, type NatsConnection } from "nats";
+import { Answers } from "./answers.ts";
 import { type Clock, sleep, systemClock } from "./clock.ts";
 import { BrokerUnavailableError, PayloadError } from "./errors.ts";
 import { APPEND_TIMEOUT_MS } from "./limits.ts";
@@ -82,6 +83,7 @@ class NatsBroker implements Broker {
   readonly maxPayload: number;
   readonly #clock: Clock;
   readonly #mux: RequestMux;
+  readonly #answers = new Answers((subject, data) => void this.publish(subject, data));
   readonly #reads: StreamReads;
   readonly #wire: Wire;
   readonly #readers = new Set<Reader>();
@@ -126,6 +128,10 @@ class NatsBroker implements Broker {
       throw error;
     }
     return true;
+  }
+
+  answer(reply: string, data: Uint8Array): void {
+    this.#answers.add(reply, data);
   }
 
   request(subject: string, data: Uint8Array, timeoutMs: number): Promise<Uint8Array> {

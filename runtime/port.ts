@@ -94,6 +94,11 @@ export interface Broker {
     options?: { readonly reply?: string; readonly headers?: HeaderBag },
   ): boolean;
   /**
+   * Answers a {@link request} at its reply address. Answers given in one turn to the same connection may share a message.
+   * While disconnected nothing is sent: the caller asks again.
+   */
+  answer(reply: string, data: Uint8Array): void;
+  /**
    * Core request. `data` of the answer is a copy.
    * @throws {NoResponderError} Nobody is subscribed. At once.
    * @throws {BrokerUnavailableError} No answer within `timeoutMs`; whether it was received is unknown.

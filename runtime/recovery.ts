@@ -138,6 +138,5 @@ function replay(engine: Engine, activation: Activation, seq: number, [timeMs, , 
     activation.unfiled++;
     engine.performer.poisoned(activation, input, poison, seq);
   }
-  activation.uncovered.push({ round: { seq }, timeMs, body: Buffer.from(body), poison });
-  activation.uncoveredBytes += body.length;
+  activation.uncovered.push({ seq }, timeMs, body, poison);
 }

@@ -113,12 +113,13 @@ export class Saver {
    * @throws {TroupeError} The state cannot be stored.
    */
   async cover(activation: Activation): Promise<void> {
-    const last = activation.uncovered.at(-1);
-    while (last !== undefined && activation.phase === "live" && activation.uncovered.includes(last)) {
+    const { uncovered } = activation;
+    const end = uncovered.dropped + uncovered.length;
+    while (uncovered.dropped < end && activation.phase === "live") {
       const failure =
         activation.isCommitted && mayCapture(activation) ? await this.#store(capture(activation)) : undefined;
       if (failure?.retryable === false) throw failure;
-      if (!activation.uncovered.includes(last)) return;
+      if (uncovered.dropped >= end) return;
       this.#makeDue(activation);
       await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, COVER_POLL_MS));
     }
@@ -156,8 +157,8 @@ export class Saver {
       if (entry === undefined) result.set(activation.shard, (entry = { seq: endOf(activation.shard), busy: [] }));
       // What is still loading may have something to do.
       if (activation.phase === "loading" || activation.isBusy) entry.busy.push(activation.key);
-      const first = activation.uncovered[0];
-      if (first !== undefined && first.round.seq > 0) entry.seq = Math.min(entry.seq, first.round.seq - 1);
+      const first = activation.uncovered.seqAt(0) ?? 0;
+      if (first > 0) entry.seq = Math.min(entry.seq, first - 1);
     }
     return result;
   }

@@ -4,13 +4,14 @@
  */
 import type { Names } from "../nats-config/subjects.ts";
 import { type ActorState, decodeState, encodeCore, encodeOutbox } from "./actor-state.ts";
-import type { Activation, UncoveredInput } from "./activation.ts";
+import type { Activation } from "./activation.ts";
 import { decode, encode } from "./codec.ts";
 import { CorruptRecordError, RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
 import { HISTORY_CHUNK_BYTES } from "./limits.ts";
 import type { Broker } from "./port.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { thrownText } from "./thrown.ts";
+import type { UncoveredRow } from "./uncovered.ts";
 
 export interface StoredState {
   readonly state: ActorState;
@@ -26,8 +27,9 @@ export interface Capture {
   readonly core: Uint8Array;
   readonly outbox: Uint8Array;
   readonly outboxSize: number;
-  readonly items: readonly UncoveredInput[];
-  /** Revision after the last of `items`. */
+  /** Uncovered inputs that it covers. */
+  readonly inputs: number;
+  /** Revision after the last of them. */
   readonly revision: number;
 }
 
@@ -42,7 +44,7 @@ export function capture(activation: Activation): Capture {
     core: encodeCore(state, kind.version, kind.runner),
     outbox: encodeOutbox(state),
     outboxSize: state.outbox.size,
-    items: activation.uncovered.slice(),
+    inputs: activation.uncovered.length,
     revision: state.revision,
   };
 }
@@ -92,30 +94,29 @@ export function decodeSnapshot(bytes: Uint8Array): { covers: number; core: Uint8
  * @throws {BrokerUnavailableError} Try again with a new capture; nothing is forgotten.
  */
 export async function storeCapture(store: SnapshotStore, taken: Capture): Promise<void> {
-  const { activation, items } = taken;
-  const covers = items.at(-1)?.round.seq ?? activation.coveredSeq;
-  const { kind, address, shard } = activation;
+  const { activation, inputs } = taken;
+  const { kind, address, shard, uncovered } = activation;
+  const covers = inputs > 0 ? (uncovered.seqAt(inputs - 1) as number) : activation.coveredSeq;
   if (kind.historyDays > 0) await storeHistory(store, taken);
   const subject = store.names.snapshot(shard, address.kind, address.id);
   const bytes = encode([FORMAT, covers, taken.core, taken.outbox]);
   activation.snapshotSeq = await replace(store, subject, bytes, activation.snapshotSeq, covers);
   activation.coveredSeq = covers;
   activation.savedOutbox = taken.outboxSize;
-  activation.uncovered.splice(0, items.length);
-  activation.uncoveredBytes = activation.uncovered.reduce((sum, item) => sum + item.body.length, 0);
+  uncovered.drop(inputs);
 }
 
 /** Several messages when the inputs would not fit one. */
-async function storeHistory(store: SnapshotStore, { activation, items, revision }: Capture): Promise<void> {
-  const { kind, address } = activation;
+async function storeHistory(store: SnapshotStore, { activation, inputs, revision }: Capture): Promise<void> {
+  const { kind, address, uncovered } = activation;
   const subject = store.names.history(address.kind, address.id);
-  let next = revision - items.length + 1;
-  for (let start = 0; start < items.length; ) {
-    const rows: [number, number, Uint8Array, string | null][] = [];
-    for (let bytes = 0; start < items.length && bytes < HISTORY_CHUNK_BYTES; start++) {
-      const item = items[start] as UncoveredInput;
-      rows.push([item.round.seq, item.timeMs, item.body, item.poison]);
-      bytes += item.body.length;
+  let next = revision - inputs + 1;
+  for (let start = 0; start < inputs; ) {
+    const rows: UncoveredRow[] = [];
+    for (let bytes = 0; start < inputs && bytes < HISTORY_CHUNK_BYTES; start++) {
+      const row = uncovered.row(start);
+      rows.push(row);
+      bytes += row[2].length;
     }
     await store.broker.append(subject, encode([FORMAT, kind.version, next, rows]), { ttlS: kind.historyDays * 86_400 });
     next += rows.length;

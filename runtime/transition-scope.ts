@@ -12,15 +12,16 @@ interface Scope {
   readonly timeMs: number;
   /** Number of this input in the actor's life, 1 for the first. */
   readonly revision: number;
+  /** Ids and numbers drawn so far. */
   draws: number;
 }
 
 let current: Scope | undefined;
 
 /** Runs `fn` with the envelope of one input in scope. Synchronous; nests. */
-export function withScope<T>(scope: Omit<Scope, "draws">, fn: () => T): T {
+export function withScope<T>(scope: Scope, fn: () => T): T {
   const outer = current;
-  current = { ...scope, draws: 0 };
+  current = scope;
   try {
     return fn();
   } finally {

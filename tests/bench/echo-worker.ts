@@ -43,7 +43,7 @@ broker.subscribe(ECHO.actOfShard(ECHO_SHARD), ({ subject, data, reply }) => {
   const n = (counts.get(key) ?? 0) + 1;
   counts.set(key, n);
   const answered = {
-    letter: { respond: (answer: Uint8Array) => void broker.publish(reply, answer) },
+    letter: { respond: (answer: Uint8Array) => broker.answer(reply, answer) },
     applied: { answer: encodeValue({ n }) },
   };
   // There are no actors here, and the committer hands a release on without looking at it.

@@ -38,6 +38,19 @@ export function coreContract(bench: () => Bench): void {
     expect(seen).toEqual(["last"]);
   });
 
+  test("answer() reaches the call that it answers, when many are answered in one turn", async () => {
+    const { broker, other, core } = bench();
+    const waiting: (readonly [string, Uint8Array])[] = [];
+    other.subscribe(core("ask"), ({ reply, data }) => {
+      waiting.push([reply ?? "", bytes(`re ${text(data)}`)]);
+      if (waiting.length === 40) for (const [to, answer] of waiting) other.answer(to, answer);
+    });
+    await other.flush();
+    const asked = Array.from({ length: 40 }, (_, i) => String(i));
+    const answers = await Promise.all(asked.map((value) => broker.request(core("ask"), bytes(value), LONG_MS)));
+    expect(answers.map(text)).toEqual(asked.map((value) => `re ${value}`));
+  });
+
   test("publish() carries headers and the reply subject", async () => {
     const { broker, other, core, world } = bench();
     const seen: (string | undefined)[][] = [];
