@@ -36,8 +36,10 @@ function granted(
 }
 
 function ended(context: ResourceContext, reason: EndReason): Partial<ResourceContext> {
+  // An outage may delay the timer: what counts is when the grant was over, not when that was noticed.
+  const endedAtMs = reason === "expired" ? (context.expiresAtMs ?? now()) : now();
   const history = context.history.map((grant) =>
-    grant.token === context.token ? { ...grant, endedAtMs: now(), reason } : grant,
+    grant.token === context.token ? { ...grant, endedAtMs, reason } : grant,
   );
   return { holder: null, ttlMs: null, grantedAtMs: null, expiresAtMs: null, history };
 }
@@ -138,7 +140,13 @@ const base = setup({
       const { kind, id } = addressOf(last.holder);
       const fact: ResourceFact =
         last.reason === "expired"
-          ? { type: "resource.revoked", resource: context.resource, token: last.token, reason: "expired" }
+          ? {
+              type: "resource.revoked",
+              resource: context.resource,
+              token: last.token,
+              reason: "expired",
+              expiredAtMs: last.endedAtMs ?? now(),
+            }
           : {
               type: "resource.released",
               resource: context.resource,

@@ -21,7 +21,14 @@ export type ResourceFact =
     }
   | { readonly type: "resource.queued"; readonly resource: string; readonly position: number; readonly holder: string }
   | { readonly type: "resource.refused"; readonly resource: string; readonly reason: string }
-  | { readonly type: "resource.revoked"; readonly resource: string; readonly token: number; readonly reason: "expired" }
+  | {
+      readonly type: "resource.revoked";
+      readonly resource: string;
+      readonly token: number;
+      readonly reason: "expired";
+      /** When the grant was over; the news of it may come much later. */
+      readonly expiredAtMs: number;
+    }
   | {
       readonly type: "resource.released";
       readonly resource: string;

@@ -82,13 +82,24 @@ describe("resource", () => {
   test("revokes an expired lock and passes it on", () => {
     const actor = lock().send(acquire(), A).send(acquire("normal", 5_000), B).clear().advance(TTL_MS);
     expect(actor.sent).toEqual([
-      { to: A, event: { type: "resource.revoked", resource: ID, token: 1, reason: "expired" } },
+      {
+        to: A,
+        event: { type: "resource.revoked", resource: ID, token: 1, reason: "expired", expiredAtMs: START_MS + TTL_MS },
+      },
       { to: B, event: { type: "resource.granted", resource: ID, token: 2, expiresAtMs: START_MS + TTL_MS + 5_000 } },
     ]);
     expect(types(actor)).toEqual(["resource.expired", "resource.granted"]);
     actor.advance(5_000);
     expect(actor.value).toBe("free");
     expect(contextOf(actor).history.map(({ reason }) => reason)).toEqual(["expired", "expired"]);
+  });
+
+  test("ends a grant at its expiry, though an outage delayed the timer", () => {
+    const actor = lock().send(acquire(), A).clear();
+    actor.timeMs += TTL_MS + 60_000;
+    actor.advance(0);
+    expect(actor.sent).toMatchObject([{ event: { type: "resource.revoked", expiredAtMs: START_MS + TTL_MS } }]);
+    expect(contextOf(actor).history).toMatchObject([{ endedAtMs: START_MS + TTL_MS, reason: "expired" }]);
   });
 
   test("extends the expiry at each renewal, and only then", () => {
