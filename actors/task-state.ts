@@ -1,6 +1,6 @@
 /**
  * What a task knows, and how each happening changes it. Invariant: pure functions of the state and of the input's time;
- * the outcome is set once.
+ * the outcome is set once, but a success is taken back if the lock was over before the work was.
  */
 import { addressOf, keyOf } from "../runtime/address.ts";
 import { now, sender } from "../runtime/transition-scope.ts";
@@ -87,20 +87,20 @@ export function refusedTask(spec: unknown): Change | null {
 
 export function currentStep(
   context: TaskContext,
-): Pick<Step, "timeoutMs" | "retries"> & Pick<StepRecord, "status" | "attempt"> {
+): Pick<Step, "timeoutMs" | "retries"> & Pick<StepRecord, "status" | "tries"> {
   const index = currentIndex(context.steps);
   const [step, record] = [context.spec?.steps[index], context.steps[index]];
   return {
     timeoutMs: step?.timeoutMs ?? 0,
     retries: step?.retries ?? 0,
     status: record?.status ?? "succeeded",
-    attempt: record?.attempt ?? 0,
+    tries: record?.tries ?? 0,
   };
 }
 
 export function mayRetry(context: TaskContext): boolean {
-  const { status, attempt, retries } = currentStep(context);
-  return status === "failed" && attempt <= retries;
+  const { status, tries, retries } = currentStep(context);
+  return (status === "failed" || status === "unknown") && tries <= retries;
 }
 
 export const hasStepDue = (context: TaskContext): boolean => currentStep(context).status === "pending";
@@ -129,27 +129,32 @@ export function isOwnLoss(context: TaskContext, event: TaskMessage): boolean {
 /** Only the lock itself gives and takes: a grant that a client made up would drive the device under a token never issued. */
 const isFromResource = (id: string): boolean => sender() === keyOf("resource", id);
 
-/** Starts the next attempt of the current step; a step whose call cannot be made fails at once, for good. */
+/** Starts the next try of the current step; a step whose call cannot be made fails at once, for good. */
 export function prepared(context: TaskContext): Change {
   const index = currentIndex(context.steps);
   const record = context.steps[index];
   if (context.spec === null || record === undefined) return { call: null };
-  const made = prepareCall(context.spec, context.steps, index, context.id, context.lock?.token ?? null);
+  const made = prepareCall(context.spec, context.steps, index, {
+    task: context.id,
+    token: context.lock?.token ?? null,
+    nowMs: now(),
+  });
   const times = { startedAtMs: record.startedAtMs ?? now(), endedAtMs: null };
   if (made.ok) {
+    const { attempt } = made.call;
+    const tries = record.tries + 1;
     return {
       call: made.call,
-      steps: replaceAt(context.steps, index, { ...times, status: "running", attempt: made.call.attempt, error: null }),
+      steps: replaceAt(context.steps, index, { ...times, status: "running", attempt, tries, error: null }),
     };
   }
-  const beyondRetries = currentStep(context).retries + 1;
   return {
     call: null,
     steps: replaceAt(context.steps, index, {
       startedAtMs: times.startedAtMs,
       endedAtMs: now(),
       status: "failed",
-      attempt: beyondRetries,
+      tries: currentStep(context).retries + 1, // the same arguments would fail again
       error: made.error,
     }),
   };
@@ -165,29 +170,35 @@ export function afterResult(context: TaskContext, result: unknown): Change {
   return closed(context, settledBy(result, keptBytes(others)));
 }
 
+/** A skill that threw has not answered: it may have acted before. */
 export const afterError = (context: TaskContext, error: unknown): Change =>
-  closed(context, { status: "failed", error: errorText(error) ?? "The skill failed without a message" });
+  closed(context, { status: "unknown", error: errorText(error) ?? "The skill threw without a message" });
 
 export const afterTimeout = (context: TaskContext): Change =>
-  closed(context, { status: "failed", error: `No result within ${currentStep(context).timeoutMs} ms` });
+  closed(context, { status: "unknown", error: `No result within ${currentStep(context).timeoutMs} ms` });
 
 /** Ends what runs and skips the rest. A step that was interrupted may have acted: nobody knows. */
 function cut(context: TaskContext, patch: Partial<StepRecord>): Change {
   const steps = context.steps.map((record): StepRecord => {
     if (record.status === "pending") return { ...record, status: "skipped" };
-    // Between two attempts the step has failed already and keeps its own error.
+    // Between two tries the step has its own error and keeps it.
     return record.status === "running" ? { ...record, ...patch, endedAtMs: now() } : record;
   });
   return { call: null, steps };
 }
 
+const LOST = { status: "failed", error: "The lock was lost while the step ran" } as const;
+
 export function afterLockLost(context: TaskContext): Change {
-  return {
-    ...cut(context, { status: "failed", error: "The lock was lost while the step ran" }),
-    lock: null,
-    outcome: "failed",
-    reason: "lock_lost",
-  };
+  return { ...cut(context, LOST), lock: null, outcome: "failed", reason: "lock_lost" };
+}
+
+/** The news that the lock expired came after the last step: what ended later was not done under the lock. */
+export function afterLateLoss(context: TaskContext, expiredAtMs: number): Change {
+  const isLate = ({ endedAtMs }: StepRecord) => endedAtMs !== null && endedAtMs > expiredAtMs;
+  if (context.outcome !== "succeeded" || !context.steps.some(isLate)) return {};
+  const steps = context.steps.map((record) => (isLate(record) ? { ...record, ...LOST } : record));
+  return { steps, outcome: "failed", reason: "lock_lost" };
 }
 
 export function afterAbort(context: TaskContext, reason: unknown): Change {
@@ -208,7 +219,16 @@ export const finishedFact = (context: TaskContext): TaskFinished => ({
   state: context.outcome ?? "failed",
   reason: context.reason,
   trigger: context.trigger,
+  lastLookAtMs: lastLookAtMs(context),
 });
+
+/** When the last step began that dealt with the device; of a task without one: when its last step began. */
+function lastLookAtMs({ spec, steps }: TaskContext): number | null {
+  const looks = steps.flatMap(({ startedAtMs }, i) =>
+    startedAtMs !== null && (!spec?.device || spec.steps[i]?.needsDevice === true) ? [startedAtMs] : [],
+  );
+  return looks.at(-1) ?? null;
+}
 
 /** What the pool of results is told. */
 export function finishedNews(context: TaskContext): Readonly<Record<string, unknown>> {

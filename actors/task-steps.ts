@@ -1,6 +1,6 @@
 /**
- * The records of a task's steps, as pure functions on plain data. Invariant: a step is decided once by its last attempt,
- * and what is kept of outputs and evidence stays small enough for one stored state.
+ * The records of a task's steps, as pure functions on plain data. Invariant: a step is decided once by its last try; a new
+ * idempotency key is made only after an answer "failed", so what may have been done is never asked for under another; and what is kept of outputs and evidence stays small enough for one stored state.
  */
 import type { Evidence, SkillCall, SkillResult, Step, StepRecord, TaskOutcome, TaskSpec } from "./messages/task.ts";
 import { resolveTemplates } from "./template.ts";
@@ -23,6 +23,7 @@ export const newRecord = (step: Step): StepRecord => ({
   skill: step.skill,
   status: "pending",
   attempt: 0,
+  tries: 0,
   startedAtMs: null,
   endedAtMs: null,
   output: null,
@@ -39,13 +40,19 @@ export const currentIndex = (records: readonly StepRecord[]): number =>
 
 export type Prepared = { readonly ok: true; readonly call: SkillCall } | { readonly ok: false; readonly error: string };
 
-/** Makes the call of a step's next attempt, with its templates filled. */
+/** Whose call it is, and when it is made. */
+export interface Caller {
+  readonly task: string;
+  readonly token: number | null;
+  readonly nowMs: number;
+}
+
+/** Makes the call of a step's next try, with its templates filled. */
 export function prepareCall(
   spec: TaskSpec,
   records: readonly StepRecord[],
   index: number,
-  task: string,
-  token: number | null,
+  { task, token, nowMs }: Caller,
 ): Prepared {
   const step = spec.steps[index] as Step;
   if (step.needsDevice && spec.device === null) {
@@ -69,9 +76,15 @@ export function prepareCall(
       error: `The arguments take ${bytesOf(args)} bytes, more than ${ARGS_LIMIT_BYTES}: pass a reference instead`,
     };
   }
-  const attempt = (records[index] as StepRecord).attempt + 1;
-  return { ok: true, call: { skill: step.skill, args, device: spec.device, token, task, step: step.id, attempt } };
+  const attempt = attemptOf(records[index] as StepRecord);
+  const { skill, id, timeoutMs } = step;
+  const key = { attempt, invocationId: `${task}/${id}/${attempt}`, deadlineAtMs: nowMs + timeoutMs };
+  return { ok: true, call: { skill, args, device: spec.device, token, task, step: id, ...key } };
 }
+
+/** Only an answer "failed" ends an attempt. Without one nobody knows what was done: only the same key finds out. */
+const attemptOf = ({ status, attempt }: StepRecord): number =>
+  status === "failed" ? attempt + 1 : Math.max(1, attempt);
 
 /** What a skill returned, brought into bounds. Whatever is not a result is a failure, never a success. */
 export function settledBy(

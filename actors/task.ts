@@ -20,12 +20,12 @@ import * as state from "./task-state.ts";
 
 /** A lock is renewed at this part of its time to live: two renewals may come late before it is lost. */
 const RENEW_PART = 3;
-/** Pause before the second attempt of a step, in ms; doubles with each further one, so that a device can come back. */
+/** Pause before the second try of a step, in ms; doubles with each further one, so that a device can come back. */
 export const RETRY_PAUSE_MS = 1_000;
 export const RETRY_PAUSE_MAX_MS = 30_000;
 /** The lock answers a release at once; a task that hears nothing for this long ends anyway, in ms: the lock expires by itself. */
 export const RELEASE_WAIT_MS = 30_000;
-/** The step's own timer ends an attempt first; this only catches a lost one, in ms. */
+/** The step's own timer ends a try first; this only catches a lost one, in ms. */
 const INVOCATION_DEADLINE_MS = STEP_TIMEOUT_MAX_MS + 60_000;
 
 const RENEW_TIMER = "lock-renewal";
@@ -40,7 +40,7 @@ const base = setup({
   delays: {
     stepTimeout: ({ context }) => state.currentStep(context).timeoutMs,
     retryPause: ({ context }) =>
-      Math.min(RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS * 2 ** (state.currentStep(context).attempt - 1)),
+      Math.min(RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS * 2 ** (state.currentStep(context).tries - 1)),
     releaseWait: RELEASE_WAIT_MS,
   },
   guards: {
@@ -104,6 +104,9 @@ const base = setup({
     rememberError: assign(({ context, event }) => state.afterError(context, fieldOf(event, "error"))),
     rememberTimeout: assign(({ context }) => state.afterTimeout(context)),
     rememberLockLost: assign(({ context }) => state.afterLockLost(context)),
+    rememberLateLoss: assign(({ context, event }) =>
+      event.type === "resource.revoked" ? state.afterLateLoss(context, event.expiredAtMs) : {},
+    ),
     judge: assign(({ context }) => state.judged(context)),
     close: assign(() => ({ lock: null, call: null, place: null, endedAtMs: now() })),
     tellAgent: enqueueActions(({ context, enqueue }) => {
@@ -187,7 +190,14 @@ const machine = base.createMachine({
       entry: "stopRenewal",
       // The resource answers a release or a cancel, whatever crossed it on the way.
       always: { guard: "awaitsNoLock", target: "finishing" },
-      on: { "resource.released": "finishing", "resource.revoked": "finishing", "resource.refused": "finishing" },
+      on: {
+        "resource.released": "finishing",
+        "resource.revoked": [
+          { guard: "isOwnLoss", target: "finishing", actions: "rememberLateLoss" },
+          { target: "finishing" },
+        ],
+        "resource.refused": "finishing",
+      },
       after: { releaseWait: "finishing" },
     },
     finishing: {
@@ -214,7 +224,8 @@ export interface TaskActorOptions {
 export function taskActor({ runSkill }: TaskActorOptions): ActorKind {
   const provided = machine.provide({
     actors: {
-      runSkill: fromPromise(({ input, signal, self }) => runSkill(input, { signal, invocationId: self.sessionId })),
+      // The call carries its own key: the runtime's id for this run of it would change with each try.
+      runSkill: fromPromise(({ input, signal }) => runSkill(input, signal)),
     },
   });
   return defineActor({

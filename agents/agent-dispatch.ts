@@ -1,6 +1,7 @@
 /**
  * How an agent turns events into tasks: pure functions of its state. Invariant: an event starts at most one task, at most
- * `maxParallelTasks` run at once, and what waits goes by priority, then arrival.
+ * `maxParallelTasks` run at once, what waits goes by priority, then arrival, and an alert is either answered by a task that
+ * looked at the device after it came, or starts one.
  */
 import { deviceId, eventKey, type LabEvent } from "../actors/messages/event.ts";
 import type { TaskFinished, TaskSpec } from "../actors/messages/task.ts";
@@ -32,7 +33,7 @@ export interface Taken {
 /** Events of this family say again and again that something is wrong; others are a new fact each. */
 const ALERTS = "alert.";
 
-/** Takes one event: drops a duplicate, attaches a repeated alert, or lets it wait for {@link startNext}. */
+/** Takes one event: drops a duplicate, attaches an alert that repeats a waiting one, or lets it wait for {@link startNext}. */
 export function takeEvent(before: AgentContext, event: LabEvent, nowMs: number): Taken {
   const key = eventKey(event);
   const context = count(before, { events: 1 });
@@ -44,7 +45,7 @@ export function takeEvent(before: AgentContext, event: LabEvent, nowMs: number):
     return { context: { ...count(context, { ignored: 1 }), seen }, dropped: [] };
   // What was classified as background (a resolved alert) stays so, however urgent its kind is.
   const priority = event.priority === "low" ? "low" : (trigger.priority ?? event.priority);
-  const work = { event, trigger: playbook.on, priority, sinceMs: nowMs, attached: 0 };
+  const work = { event, trigger: playbook.on, priority, sinceMs: nowMs, lastMs: nowMs, attached: 0 };
   const attached = attach(context, work);
   if (attached !== null) return { context: { ...attached, seen }, dropped: [] };
   return enqueue({ ...context, seen }, { ...work, bytes: sizeOf(work, "The work") + COUNT_BYTES });
@@ -65,29 +66,33 @@ const isKnown = ({ seen, waiting, running }: AgentContext, key: string): boolean
   waiting.some((work) => eventKey(work.event) === key) ||
   running.some((task) => eventKey(task.event) === key);
 
-/** Counts a repeated alert on the work that is under way for its device; null if there is none. */
+type Alerted = Pick<WaitingWork, "event" | "trigger">;
+
+/** Whether `work` says again of `device` what `trigger` stands for. */
+const isAlertFor = ({ event, trigger }: Alerted, to: string, device: LabEvent["device"]): boolean =>
+  event.type.startsWith(ALERTS) &&
+  trigger === to &&
+  event.device !== null &&
+  device !== null &&
+  deviceId(event.device) === deviceId(device);
+
+/** Counts a repeated alert on the one that waits for its device; null if none does. */
 function attach(context: AgentContext, work: Omit<WaitingWork, "bytes">): AgentContext | null {
-  const { device } = work.event;
-  if (device === null || !work.event.type.startsWith(ALERTS)) return null;
-  const isSame = (trigger: string, place: LabEvent["device"]) =>
-    trigger === work.trigger && place !== null && deviceId(place) === deviceId(device);
-  const running = context.running.findIndex((task) => isSame(task.trigger, task.device));
-  const counted = count(context, { attached: 1 });
-  if (running !== -1) {
-    return {
-      ...counted,
-      running: context.running.map((task, i) => (i === running ? { ...task, attached: task.attached + 1 } : task)),
-    };
-  }
-  const waiting = context.waiting.findIndex((each) => isSame(each.trigger, each.event.device));
+  const waiting = context.waiting.findIndex((each) => isAlertFor(work, each.trigger, each.event.device));
   if (waiting === -1) return null;
   const raised = (each: WaitingWork) => ({
     ...each,
     attached: each.attached + 1,
+    lastMs: work.lastMs,
     priority: higher(each.priority, work.priority),
   });
+  const counted = count(context, { attached: 1 });
   return { ...counted, waiting: context.waiting.map((each, i) => (i === waiting ? raised(each) : each)) };
 }
+
+/** A task for the same alert is under way: it may answer this one too, which shows when it ends. */
+const isHeld = ({ running }: AgentContext, work: WaitingWork): boolean =>
+  running.some(({ trigger, device }) => isAlertFor(work, trigger, device));
 
 const higher = (a: Priority, b: Priority): Priority => (priorityRank(a) <= priorityRank(b) ? a : b);
 
@@ -114,9 +119,10 @@ export function startNext(
   const starts: TaskStart[] = [];
   let context = before;
   while (context.plan !== null && context.running.length < context.plan.maxParallelTasks) {
-    const next = mostUrgent(context.waiting);
+    const { waiting } = context;
+    const next = mostUrgent(waiting.filter((each) => !isHeld(context, each)));
     if (next === undefined) break;
-    context = { ...context, waiting: context.waiting.filter((each) => each !== next) };
+    context = { ...context, waiting: waiting.filter((each) => each !== next) };
     const spec = specFor(context, next);
     // The plan changed while it waited and no longer has a playbook for it.
     if (spec === null) {
@@ -154,13 +160,19 @@ function specFor({ id, plan }: AgentContext, { event, priority }: WaitingWork): 
   return { agent: id, agentVersion: plan.version, trigger: on, event, device, priority, steps, lockTtlMs };
 }
 
-/** Records the end of a task; the same context if it is none of ours. */
-export function endTask(context: AgentContext, fact: TaskFinished, nowMs: number): AgentContext {
-  if (!context.running.some((task) => task.task === fact.task)) return context;
-  const { task, trigger, state, reason } = fact;
+/** Records the end of a task, with the alerts that it answered; the same context if it is none of ours. */
+export function endTask(before: AgentContext, fact: TaskFinished, nowMs: number): AgentContext {
+  const own = before.running.find((each) => each.task === fact.task);
+  if (own === undefined) return before;
+  const { task, trigger, state, reason, lastLookAtMs } = fact;
+  const isAnswered = (work: WaitingWork) =>
+    isAlertFor(work, own.trigger, own.device) && lastLookAtMs !== null && work.lastMs < lastLookAtMs;
+  const waiting = before.waiting.filter((each) => !isAnswered(each));
+  const context = count(before, { attached: before.waiting.length - waiting.length });
   const ended = { ...context.counts.ended, [state]: context.counts.ended[state] + 1 };
   return {
     ...context,
+    waiting,
     running: context.running.filter((each) => each.task !== task),
     recent: [...context.recent, { task, trigger, state, reason, endedAtMs: nowMs }].slice(-RECENT_LIMIT),
     counts: { ...context.counts, ended },

@@ -16,12 +16,14 @@ export const QUEUE_BYTES = 192 * 1_024;
 /** Ended tasks remembered; all of them are in the history. */
 export const RECENT_LIMIT = 50;
 
-/** Work that waits for a free place. */
+/** Work that waits for a free place, or for the end of the task that deals with the same alert. */
 export interface WaitingWork {
   readonly event: LabEvent;
   readonly trigger: string;
   readonly priority: Priority;
   readonly sinceMs: number;
+  /** When the last alert came that it stands for. */
+  readonly lastMs: number;
   /** Further alerts of the same kind from the same device meanwhile. */
   readonly attached: number;
   readonly bytes: number;

@@ -1,19 +1,15 @@
 /**
  * The door of a device: one command to its driver and its answer. Invariant: every command carries the lock's token and
- * the invocation's id, so a stale holder is refused and a repeated command is done once.
+ * the step's idempotency key, so a stale holder is refused and a repeated command is done once.
  */
 import { deviceId } from "../actors/messages/event.ts";
 import type { SkillResult } from "../actors/messages/task.ts";
-import { BrokerUnavailableError, NoResponderError } from "../runtime/errors.ts";
-import { abortable } from "./abortable.ts";
-import { whilePresent } from "./reconnecting.ts";
+import { askUntilAnswered } from "./reconnecting.ts";
 import type { SkillRun } from "./skill.ts";
 import { decodeFields, encodeJson, evidenceIn } from "./skill-result.ts";
 
-/** How long one request waits for the driver before the same command is sent again, in ms: slow remotes take seconds. */
-export const COMMAND_ATTEMPT_MS = 10_000;
-/** Sendings of one command at most. Beyond, what became of it is unknown; the step's own timeout comes before, as a rule. */
-export const COMMAND_ATTEMPTS = 6;
+/** How long a driver is waited for before the same command is sent again, in ms: slow remotes take seconds. */
+export const COMMAND_RESEND_MS = 10_000;
 
 /** Sends `command` to the device of the run. */
 export async function commandDevice(
@@ -21,30 +17,18 @@ export async function commandDevice(
   command: string,
   params: Readonly<Record<string, unknown>> = {},
 ): Promise<SkillResult> {
-  const { device, token, task, step, invocationId, broker, names } = run;
+  const { device, token, task, step, invocationId, names } = run;
   if (device === null || token === null)
     return { status: "failed", message: `The command "${command}" needs a locked device, and the task holds none` };
   const who = `The driver of "${deviceId(device)}"`;
   const body = encodeJson({ command, params, token, task, step, invocationId });
-  for (let attempt = 1; attempt <= COMMAND_ATTEMPTS; attempt++) {
-    try {
-      // Under the same id: a driver that is reconnecting answers a repeated command without doing it twice.
-      const subject = names.deviceCommand(device.host, device.device);
-      const send = () => broker.request(subject, body, COMMAND_ATTEMPT_MS);
-      const sent = attempt === 1 ? whilePresent(send, run.signal) : send();
-      return readAnswer(who, command, await abortable(sent, run.signal, `The command "${command}"`));
-    } catch (error) {
-      // Only if nothing was sent before is it known that nothing was done.
-      if (error instanceof NoResponderError && attempt === 1)
-        return { status: "failed", message: `${who} is not there: start it, or check that its host is online` };
-      if (error instanceof NoResponderError) break;
-      if (!(error instanceof BrokerUnavailableError)) throw error;
-    }
-  }
-  return {
-    status: "unknown",
-    message: `${who} did not answer "${command}": whether it was done is unknown`,
-  };
+  const subject = names.deviceCommand(device.host, device.device);
+  const answer = await askUntilAnswered(run, subject, () => body, COMMAND_RESEND_MS);
+  if (answer === "absent")
+    return { status: "unknown", message: `${who} is not there: start it, or check that its host is online` };
+  if (answer === "silent")
+    return { status: "unknown", message: `${who} did not answer "${command}": whether it was done is unknown` };
+  return readAnswer(who, command, answer);
 }
 
 function readAnswer(who: string, command: string, answer: Uint8Array): SkillResult {

@@ -3,33 +3,25 @@
  * answer that is not a result, or none at all, never counts as success.
  */
 import type { SkillResult } from "../actors/messages/task.ts";
-import { BrokerUnavailableError, NoResponderError } from "../runtime/errors.ts";
-import { abortable } from "./abortable.ts";
-import { whilePresent } from "./reconnecting.ts";
+import { askUntilAnswered } from "./reconnecting.ts";
 import type { SkillRun } from "./skill.ts";
 import { encodeJson, readResult } from "./skill-result.ts";
 
-/** A service that needs longer is given up, in ms: the longest step there is. The step's own timeout comes before. */
-export const NATS_SKILL_DEADLINE_MS = 3_600_000;
-
-/** Calls the service `name`. */
+/** Calls the service `name`. A call is repeated when the connection was lost, not while the service works: that may take long. */
 export async function runNatsSkill(
   name: string,
   args: Readonly<Record<string, unknown>>,
   run: SkillRun,
 ): Promise<SkillResult> {
-  const { device, token, task, step, invocationId, broker, names } = run;
+  const { device, token, task, step, invocationId, names } = run;
   const who = `The skill service "${name}"`;
   const subject = names.skill(name);
-  const body = encodeJson({ args, device, token, task, step, invocationId, deadlineMs: NATS_SKILL_DEADLINE_MS });
-  try {
-    const sent = whilePresent(() => broker.request(subject, body, NATS_SKILL_DEADLINE_MS), run.signal);
-    return readResult(who, await abortable(sent, run.signal, who));
-  } catch (error) {
-    if (error instanceof NoResponderError)
-      return { status: "failed", message: `${who} is not there: start one that answers requests on "${subject}"` };
-    if (error instanceof BrokerUnavailableError)
-      return { status: "unknown", message: `${who} did not answer: whether it did its work is unknown` };
-    throw error;
-  }
+  const call = { args, device, token, task, step, invocationId };
+  const body = (leftMs: number) => encodeJson({ ...call, deadlineMs: Math.ceil(leftMs) });
+  const answer = await askUntilAnswered(run, subject, body, Number.POSITIVE_INFINITY);
+  if (answer === "absent")
+    return { status: "unknown", message: `${who} is not there: start one that answers requests on "${subject}"` };
+  if (answer === "silent")
+    return { status: "unknown", message: `${who} did not answer: whether it did its work is unknown` };
+  return readResult(who, answer);
 }

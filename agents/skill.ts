@@ -1,6 +1,6 @@
 /**
  * Skills: what a step can call. Invariant: running a skill always gives a result that says succeeded, failed or unknown,
- * small enough to be kept; only an abort is thrown.
+ * small enough to be kept; only an abort is thrown. A skill that throws has not answered: what it did is unknown.
  */
 import type { DevicePlace } from "../actors/messages/event.ts";
 import type { RunSkill, SkillCall, SkillResult } from "../actors/messages/task.ts";
@@ -18,10 +18,12 @@ import { boundResult } from "./skill-result.ts";
 
 /** What a skill has at hand while it runs. */
 export interface SkillRun {
-  /** Fires when the step's time is up, the lock is lost or the task is aborted: stop at once. */
+  /** Fires when the try's time is up, the lock is lost or the task is aborted: stop at once. */
   readonly signal: AbortSignal;
-  /** The same when this attempt is started again after a crash: the key that makes it idempotent. */
+  /** The idempotency key: the same until the step was answered "failed", through crashes, time-outs and errors. */
   readonly invocationId: string;
+  /** When the try's time is up, in ms since 1970. */
+  readonly deadlineAtMs: number;
   readonly device: DevicePlace | null;
   /** Fences the device: a driver refuses any smaller than the largest it saw. */
   readonly token: number | null;
@@ -81,9 +83,9 @@ export class SkillRegistry {
    * Runs one call of a step. Bound, so that it can be handed to the task kind.
    * @throws {AbortedError} The signal fired; what the skill had begun is unknown.
    */
-  readonly runSkill: RunSkill = async (call, { signal, invocationId }) => {
-    const { device, token, task, step } = call;
-    const run: SkillRun = { signal, invocationId, device, token, task, step, ...this.#deps };
+  readonly runSkill: RunSkill = async (call, signal) => {
+    const { device, token, task, step, invocationId, deadlineAtMs } = call;
+    const run: SkillRun = { signal, invocationId, deadlineAtMs, device, token, task, step, ...this.#deps };
     try {
       signal.throwIfAborted();
       return boundResult(await this.#run(call, run));
@@ -91,7 +93,7 @@ export class SkillRegistry {
       if (error instanceof AbortedError || signal.aborted)
         throw new AbortedError(`Skill "${call.skill}" was aborted`, { cause: error });
       return {
-        status: "failed",
+        status: "unknown",
         message: `Skill "${call.skill}" threw ${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}`,
       };
     }

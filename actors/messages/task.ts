@@ -9,9 +9,9 @@ export interface Step {
   readonly skill: string;
   /** Arguments; texts may hold `${event.data.x}` and `${steps.<id>.output.y}`. */
   readonly with: Readonly<Record<string, unknown>>;
-  /** One attempt at most, in ms. */
+  /** One try at most, in ms. */
   readonly timeoutMs: number;
-  /** Further attempts after the first one failed. */
+  /** Further tries after one that failed or gave no answer. */
   readonly retries: number;
   readonly needsDevice: boolean;
 }
@@ -24,8 +24,12 @@ export interface SkillCall {
   readonly token: number | null;
   readonly task: string;
   readonly step: string;
-  /** 1 for the first. */
+  /** 1 for the first. A new one is begun only when the step was answered "failed". */
   readonly attempt: number;
+  /** The idempotency key: one for each attempt, however often it is asked. */
+  readonly invocationId: string;
+  /** When this try's time is up, in ms since 1970. */
+  readonly deadlineAtMs: number;
 }
 
 /** Something that shows what was done or seen. */
@@ -38,6 +42,7 @@ export interface Evidence {
   readonly data?: unknown;
 }
 
+/** An answer. "failed": try anew; "unknown": ask again under the same key. One that throws has not answered: "unknown". */
 export interface SkillResult {
   readonly status: "succeeded" | "failed" | "unknown";
   readonly output?: unknown;
@@ -46,10 +51,7 @@ export interface SkillResult {
 }
 
 /** How a skill is run: injected into the task kind by the layer above. */
-export type RunSkill = (
-  call: SkillCall,
-  run: { readonly signal: AbortSignal; readonly invocationId: string },
-) => Promise<SkillResult>;
+export type RunSkill = (call: SkillCall, signal: AbortSignal) => Promise<SkillResult>;
 
 export interface TaskSpec {
   readonly agent: string;
@@ -71,7 +73,10 @@ export interface StepRecord {
   readonly id: string;
   readonly skill: string;
   readonly status: StepStatus;
+  /** Attempts begun. */
   readonly attempt: number;
+  /** How often its skill was called: an attempt without an answer is tried again. */
+  readonly tries: number;
   readonly startedAtMs: number | null;
   readonly endedAtMs: number | null;
   readonly output: unknown;
@@ -86,6 +91,8 @@ export interface TaskFinished {
   readonly state: TaskOutcome;
   readonly reason: string | null;
   readonly trigger: string;
+  /** When it last began to deal with its device; null: it never did. */
+  readonly lastLookAtMs: number | null;
 }
 
 export type TaskMessage =

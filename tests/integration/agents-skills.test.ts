@@ -1,7 +1,7 @@
 /** Skills against a device's driver and against services on a real server: refused, silent, absent, degraded, malformed. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { SkillCall } from "../../actors/messages/task.ts";
-import { COMMAND_ATTEMPT_MS, COMMAND_ATTEMPTS } from "../../agents/device-door.ts";
+import { COMMAND_RESEND_MS } from "../../agents/device-door.ts";
 import { defineSkill, SkillRegistry } from "../../agents/skill.ts";
 import { RESULT_MAX_BYTES } from "../../agents/skill-result.ts";
 import { builtInSkills } from "../../agents/skills/built-in.ts";
@@ -13,6 +13,14 @@ import { SimClock } from "../../runtime/testkit/sim-clock.ts";
 import { startTestServer, type TestServer } from "../support/nats.ts";
 
 const names = makeNames({ namespace: "skills" });
+/** Of the steps here, in ms: room for three sendings to a driver. */
+const TIMEOUT_MS = 25_000;
+/** Simulated time passes in steps of this, in ms. */
+const STEP_MS = 100;
+/** Far beyond a restart of nats-server, however fast simulated time passes. */
+const HOUR_MS = 3_600_000;
+/** Kept of a step's time to say why there was no answer, in ms. */
+const REPORTED_MS = 250;
 const DEVICE = { host: "sunri-pi1", device: "device2" };
 const HEALTHY = {
   timestamp: "2026-09-16T07:14:45.120",
@@ -107,10 +115,24 @@ const call = (
   task: "t1",
   step: "s1",
   attempt: 1,
+  invocationId: "inv-1",
+  deadlineAtMs: clock.now() + TIMEOUT_MS,
   ...changes,
 });
 const run = (what: SkillCall, invocationId = "inv-1", signal = new AbortController().signal) =>
-  skills.runSkill(what, { signal, invocationId });
+  skills.runSkill({ ...what, invocationId }, signal);
+
+/** The outcome of `work` in simulated time, which goes on whenever the real answers have been given their turn. */
+async function advanceUntil<T>(work: Promise<T>, time = clock): Promise<T> {
+  let isOver = false;
+  const ended = work.finally(() => {
+    isOver = true;
+  });
+  await expect
+    .poll(async () => (await time.advanceAsync(STEP_MS), isOver), { timeout: 10_000, interval: 1 })
+    .toBe(true);
+  return ended;
+}
 
 describe("runSkill()", () => {
   test("runSkill() sends the driver the command with token, task, step and invocation", async () => {
@@ -154,12 +176,26 @@ describe("runSkill()", () => {
     expect(driver.done).toEqual([]);
   });
 
-  test("runSkill() fails at once when no driver listens", async () => {
-    const result = await run(call("press_key", { key: "HOME" }, { device: { host: "sunri-pi9", device: "device1" } }));
-    expect(result).toEqual({
-      status: "failed",
+  test("runSkill() says unknown when no driver listens until the try's time is nearly up", async () => {
+    const running = run(call("press_key", { key: "HOME" }, { device: { host: "sunri-pi9", device: "device1" } }));
+    expect(await advanceUntil(running)).toEqual({
+      status: "unknown",
       message: 'The driver of "sunri-pi9:device1" is not there: start it, or check that its host is online',
     });
+  });
+
+  test("runSkill() finds a driver that comes late", async () => {
+    const late = { host: "sunri-pi1", device: "late" };
+    const running = run(call("press_key", { key: "HOME" }, { device: late }));
+    await clock.advanceAsync(TIMEOUT_MS / 2);
+    const coming = peer.subscribe(
+      names.deviceCommand(late.host, late.device),
+      answering((text) => driver.handle(text)),
+    );
+    await peer.flush();
+    expect(await advanceUntil(running)).toMatchObject({ status: "succeeded" });
+    expect(driver.done).toHaveLength(1);
+    coming.unsubscribe();
   });
 
   test("runSkill() throws AbortedError when the signal fires while the driver is silent", async () => {
@@ -181,7 +217,7 @@ describe("runSkill()", () => {
     expect(await waiting).toEqual({ status: "succeeded", output: { waitedMs: 60_000 } });
   });
 
-  test("runSkill() says unknown when a driver never answers, after sending again under one invocation", async () => {
+  test("runSkill() says unknown when a driver never answers, after sending again under one key", async () => {
     const sim = new SimClock();
     const timed = await connectBroker({ servers: server.url, clock: sim });
     const seen: string[] = [];
@@ -192,24 +228,18 @@ describe("runSkill()", () => {
     await peer.flush();
     try {
       const patient = new SkillRegistry(builtInSkills, { broker: timed, names, clock: sim });
-      let ended = false;
-      const running = patient.runSkill(
-        call("press_key", { key: "HOME" }, { device: { host: "h1", device: "silent" } }),
-        { signal: new AbortController().signal, invocationId: "same" },
-      );
-      const result = running.finally(() => {
-        ended = true;
-      });
-      for (let attempt = 1; attempt <= COMMAND_ATTEMPTS; attempt++) {
-        await expect.poll(() => seen.length, { timeout: 5_000 }).toBe(attempt);
-        await sim.advanceAsync(COMMAND_ATTEMPT_MS + 1_000);
+      const device = { host: "h1", device: "silent" };
+      const running = patient.runSkill(call("press_key", { key: "HOME" }, { device }), new AbortController().signal);
+      for (let sent = 1; sent * COMMAND_RESEND_MS < TIMEOUT_MS; sent++) {
+        await expect.poll(() => seen.length, { timeout: 5_000 }).toBe(sent);
+        await sim.advanceAsync(COMMAND_RESEND_MS + 1_000);
       }
-      expect(await result).toMatchObject({
+      expect(await advanceUntil(running, sim)).toMatchObject({
         status: "unknown",
         message: expect.stringContaining("whether it was done is unknown") as string,
       });
-      expect(ended).toBe(true);
-      expect(new Set(seen)).toEqual(new Set(["same"]));
+      expect(sim.now()).toBeLessThan(call("").deadlineAtMs);
+      expect(new Set(seen)).toEqual(new Set(["inv-1"]));
     } finally {
       silent.unsubscribe();
       await timed.close();
@@ -311,15 +341,14 @@ describe("runSkill()", () => {
       ],
       { broker, names },
     );
-    const of = (skill: string) =>
-      registry.runSkill(call(skill), { signal: new AbortController().signal, invocationId: "i" });
-    expect(await of("throws")).toEqual({ status: "failed", message: 'Skill "throws" threw TypeError: no such host' });
+    const of = (skill: string) => registry.runSkill(call(skill), new AbortController().signal);
+    expect(await of("throws")).toEqual({ status: "unknown", message: 'Skill "throws" threw TypeError: no such host' });
     expect(await of("large")).toMatchObject({
       status: "failed",
       message: expect.stringContaining("store it elsewhere and answer a reference") as string,
     });
     expect(await of("cyclic")).toMatchObject({
-      status: "failed",
+      status: "unknown",
       message: expect.stringContaining('Skill "cyclic" threw TypeError') as string,
     });
   });
@@ -373,15 +402,15 @@ describe("NATS skills", () => {
         task: "t1",
         step: "s1",
         invocationId: "inv-1",
-        deadlineMs: 3_600_000,
+        deadlineMs: TIMEOUT_MS - REPORTED_MS,
       },
     ]);
     service.unsubscribe();
   });
 
-  test("runSkill() fails clearly when no service answers on the subject", async () => {
-    expect(await run(call("nats:nobody"))).toEqual({
-      status: "failed",
+  test("runSkill() says clearly when no service answers on the subject", async () => {
+    expect(await advanceUntil(run(call("nats:nobody")))).toEqual({
+      status: "unknown",
       message: 'The skill service "nobody" is not there: start one that answers requests on "skills.skill.nobody"',
     });
   });
@@ -397,6 +426,32 @@ describe("NATS skills", () => {
       service.unsubscribe();
     },
   );
+
+  test("runSkill() asks a service again under its key, with the time that is left, when nats-server was killed meanwhile", async () => {
+    const own = await startTestServer();
+    const [node, other] = await Promise.all([
+      connectBroker({ servers: own.url, clock }),
+      connectBroker({ servers: own.url }),
+    ]);
+    const seen: { readonly invocationId: string; readonly deadlineMs: number }[] = [];
+    other.subscribe(names.skill("slow"), ({ data, reply }) => {
+      seen.push(JSON.parse(new TextDecoder().decode(data)) as (typeof seen)[number]);
+      if (seen.length > 1) other.publish(reply ?? "", new TextEncoder().encode('{"status":"succeeded"}'));
+    });
+    await other.flush();
+    const registry = new SkillRegistry(builtInSkills, { broker: node, names, clock });
+    const running = registry.runSkill(
+      call("nats:slow", {}, { deadlineAtMs: clock.now() + HOUR_MS }),
+      new AbortController().signal,
+    );
+    await expect.poll(() => seen.length).toBe(1);
+    process.kill(own.embedded.pid, "SIGKILL");
+    expect(await advanceUntil(running)).toMatchObject({ status: "succeeded" });
+    expect(seen.map(({ invocationId }) => invocationId)).toEqual(["inv-1", "inv-1"]);
+    expect(seen[1]?.deadlineMs).toBeLessThan(seen[0]?.deadlineMs ?? 0);
+    await Promise.all([node.close(), other.close()]);
+    await own.stop();
+  });
 
   test("runSkill() throws AbortedError when the signal fires while the service works", async () => {
     const control = new AbortController();

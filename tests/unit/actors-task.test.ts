@@ -44,7 +44,13 @@ const evidence = [{ kind: "frame", at: START_MS, ref: "frames/1.jpg" }];
 const done: SkillResult = { status: "succeeded", output: { ok: true }, evidence };
 const granted = { type: "resource.granted", resource: LOCK, token: 7, expiresAtMs: START_MS + TTL_MS };
 const released = { type: "resource.released", resource: LOCK, token: 7, reason: "released" };
-const revoked = { type: "resource.revoked", resource: LOCK, token: 7, reason: "expired" };
+const revoked = {
+  type: "resource.revoked",
+  resource: LOCK,
+  token: 7,
+  reason: "expired",
+  expiredAtMs: START_MS + TTL_MS,
+};
 const boom = { name: "Error", message: "The device does not answer" };
 
 const task = (more: Partial<TaskSpec> = {}) =>
@@ -84,6 +90,8 @@ describe("task", () => {
       task: "t1",
       step: "look",
       attempt: 1,
+      invocationId: "t1/look/1",
+      deadlineAtMs: START_MS + TIMEOUT_MS,
     });
     actor.advance(1_000).resolve(done);
     expect(callOf(actor)).toMatchObject({ skill: "press_key", args: { key: "OK" }, step: "press", token: 7 });
@@ -94,7 +102,14 @@ describe("task", () => {
     actor.send(released, `resource/${LOCK}`);
     expect(actor.value).toBe("succeeded");
     expect(finished(actor)).toEqual([
-      { type: "task.finished", task: "t1", state: "succeeded", reason: null, trigger: "alert.blackscreen" },
+      {
+        type: "task.finished",
+        task: "t1",
+        state: "succeeded",
+        reason: null,
+        trigger: "alert.blackscreen",
+        lastLookAtMs: START_MS + 1_000,
+      },
     ]);
     expect(actor.published).toMatchObject([
       {
@@ -177,10 +192,47 @@ describe("task", () => {
     actor.advance(RETRY_PAUSE_MS);
     expect(actor.value).toBe("retrying");
     actor.advance(RETRY_PAUSE_MS);
-    expect(callOf(actor)).toMatchObject({ attempt: 3 });
     actor.resolve(done).send(released);
     expect(actor.value).toBe("succeeded");
-    expect(contextOf(actor).steps).toMatchObject([{ attempt: 3, status: "succeeded", error: null }]);
+    expect(contextOf(actor).steps).toMatchObject([{ attempt: 2, tries: 3, status: "succeeded", error: null }]);
+  });
+
+  test.each([
+    ["it throws", (actor: DrivenActor) => actor.reject(boom), "look/1"],
+    ["it takes too long", (actor: DrivenActor) => actor.advance(TIMEOUT_MS), "look/1"],
+    ["it says unknown", (actor: DrivenActor) => actor.resolve({ status: "unknown", message: "x" }), "look/1"],
+    ["it says failed", (actor: DrivenActor) => actor.resolve({ status: "failed", message: "x" }), "look/2"],
+    ["it gives no result", (actor: DrivenActor) => actor.resolve("x"), "look/2"],
+  ] as const)("asks a skill again under the key that fits when %s", (_case, end, key) => {
+    const actor = end(running({ steps: [step("look", { retries: 2 })] })).advance(RETRY_PAUSE_MS);
+    expect(callOf(actor)).toMatchObject({ invocationId: `t1/${key}`, token: 7 });
+    // Whatever is tried next, an attempt of unknown outcome keeps its key.
+    actor.reject(boom).advance(2 * RETRY_PAUSE_MS);
+    expect(callOf(actor)).toMatchObject({ invocationId: `t1/${key}` });
+    actor.reject(boom).send(released);
+    expect(actor.value).toBe("unknown");
+    expect(contextOf(actor)).toMatchObject({ reason: `Step "look": ${boom.message}`, steps: [{ tries: 3 }] });
+  });
+
+  test.each([
+    ["before it ended", 999, "failed", ["succeeded", "failed"]],
+    ["as it ended", 1_000, "succeeded", ["succeeded", "succeeded"]],
+  ])("judges a step by the lock when the news comes late that it was over %s", (_case, overMs, end, steps) => {
+    const actor = running().advance(500).resolve(done).advance(500).resolve(done).advance(60);
+    expect(actor.value).toBe("releasing");
+    actor.send({ ...revoked, expiredAtMs: START_MS + overMs }, `resource/${LOCK}`);
+    expect(actor.value).toBe(end);
+    expect(states(actor)).toEqual(steps);
+    expect(finished(actor)).toMatchObject([{ state: end, reason: end === "failed" ? "lock_lost" : null }]);
+    expect(contextOf(actor).evidence).toHaveLength(2);
+  });
+
+  test("keeps what an abort decided when the lock was over before", () => {
+    const actor = running({ steps: [step("look")] })
+      .advance(500)
+      .send({ type: "abort", reason: "stop" });
+    actor.send({ ...revoked, expiredAtMs: START_MS }, `resource/${LOCK}`);
+    expect(actor.value).toBe("aborted");
   });
 
   test("fails when the retries are used up", () => {
@@ -218,7 +270,7 @@ describe("task", () => {
 
   test.each([
     ["running", (actor: DrivenActor) => actor, ["failed", "skipped"]],
-    ["retrying", (actor: DrivenActor) => actor.reject(boom), ["failed", "skipped"]],
+    ["retrying", (actor: DrivenActor) => actor.reject(boom), ["unknown", "skipped"]],
   ] as const)("aborts its skill and fails with lock_lost when the lock is revoked while %s", (state, bring, steps) => {
     const actor = bring(running({ steps: [step("look", { retries: 1 }), step("press")] }));
     expect(actor.value).toBe(state);
@@ -248,7 +300,7 @@ describe("task", () => {
       "retrying",
       () => running({ steps: [step("look", { retries: 1 }), step("press")] }).reject(boom),
       "release",
-      ["failed", "skipped"],
+      ["unknown", "skipped"],
     ],
   ] as const)("ends aborted from %s after it gave up its lock", (state, make, command, steps) => {
     const actor = make();

@@ -6,7 +6,14 @@ import type { LabEvent } from "../../actors/messages/event.ts";
 import type { TaskSpec } from "../../actors/messages/task.ts";
 import { specProblem } from "../../actors/task-spec.ts";
 import { agentKind } from "../../agents/agent.ts";
-import { type AgentContext, QUEUE_BYTES, RECENT_LIMIT, SEEN_BYTES, SEEN_LIMIT } from "../../agents/agent-state.ts";
+import {
+  type AgentContext,
+  QUEUE_BYTES,
+  RECENT_LIMIT,
+  SEEN_BYTES,
+  SEEN_LIMIT,
+  type WaitingWork,
+} from "../../agents/agent-state.ts";
 import type { PoolEvent } from "../../runtime/author.ts";
 import { sizeOf } from "../../runtime/codec.ts";
 import type { Priority } from "../../runtime/priority.ts";
@@ -82,13 +89,11 @@ const starts = (outcome: Outcome): (TaskSpec & { readonly to: string })[] =>
     .filter((each) => each.event.type === "start")
     .map((each) => ({ to: each.to, ...(each.event["task"] as TaskSpec) }));
 const startedTask = (outcome: Outcome): string => starts(outcome)[0]?.to.replace("task/", "") ?? "";
-const finish = (task: string, state: "succeeded" | "failed" = "succeeded"): AgentMessage => ({
-  type: "task.finished",
-  task,
-  state,
-  reason: null,
-  trigger: "alert.*",
-});
+const finish = (
+  task: string,
+  state: "succeeded" | "failed" = "succeeded",
+  lastLookAtMs: number | null = null,
+): AgentMessage => ({ type: "task.finished", task, state, reason: null, trigger: "alert.*", lastLookAtMs });
 
 describe("agentKind", () => {
   test("agent follows its pools when a plan is deployed, and answers", () => {
@@ -219,15 +224,48 @@ describe("agentKind", () => {
     expect(agent.context.counts.ignored).toBe(SEEN_LIMIT + 10);
   });
 
-  test("agent attaches a repeated alert to the work for its device, running or waiting", () => {
+  test("agent attaches a repeated alert to the one that waits for its device", () => {
     const agent = deployed({ maxParallelTasks: 1 });
     agent.send({ type: "event", event: alert("d1") });
-    expect(agent.send({ type: "event", event: alert("d1") }).sent).toEqual([]);
     agent.send({ type: "event", event: alert("d2") });
     agent.send({ type: "event", event: alert("d2", { priority: "critical" }) });
-    expect(agent.context.running).toMatchObject([{ attached: 1 }]);
     expect(agent.context.waiting).toMatchObject([{ attached: 1, priority: "critical" }]);
-    expect(agent.context.counts).toMatchObject({ events: 4, attached: 2, started: 1 });
+    expect(agent.context.counts).toMatchObject({ events: 3, attached: 1, started: 1 });
+  });
+
+  test("agent holds a repeated alert while a task runs for its device, beside free places, and lets others pass", () => {
+    const agent = deployed({ maxParallelTasks: 3 });
+    agent.send({ type: "event", event: alert("d1") });
+    expect(agent.send({ type: "event", event: alert("d1", { priority: "critical" }) }).sent).toEqual([]);
+    expect(starts(agent.send({ type: "event", event: alert("d2") }))).toHaveLength(1);
+    expect(agent.context.waiting).toHaveLength(1);
+  });
+
+  test("agent takes repeated alerts as answered when the task looked at the device after they came", () => {
+    const agent = deployed();
+    const task = startedTask(agent.send({ type: "event", event: alert("d1") }));
+    agent.advance(1_000);
+    agent.send({ type: "event", event: alert("d1") });
+    agent.advance(1_000);
+    agent.send({ type: "event", event: alert("d1") });
+    expect(starts(agent.send(finish(task, "succeeded", START_MS + 2_001)))).toEqual([]);
+    expect(agent.context).toMatchObject({ running: [], waiting: [], counts: { events: 3, attached: 2, started: 1 } });
+  });
+
+  test.each([
+    ["looked for the last time as it came", START_MS + 2_000],
+    ["looked for the last time before it came", START_MS + 1_999],
+    ["never looked", null],
+  ])("agent starts a new task for a repeated alert when the one under way %s", (_case, lastLookAtMs) => {
+    const agent = deployed();
+    const task = startedTask(agent.send({ type: "event", event: alert("d1") }));
+    agent.advance(1_000);
+    const second = alert("d1");
+    agent.send({ type: "event", event: second });
+    agent.advance(1_000);
+    agent.send({ type: "event", event: alert("d1") });
+    expect(starts(agent.send(finish(task, "succeeded", lastLookAtMs)))).toMatchObject([{ event: { id: second.id } }]);
+    expect(agent.context).toMatchObject({ waiting: [], counts: { events: 3, attached: 1, started: 2 } });
   });
 
   test("agent attaches nothing that is no alert, has no device, or is of another trigger", () => {
@@ -381,7 +419,7 @@ describe("agentKind", () => {
         type: fc.constantFrom("alert.blackscreen", "alert.freeze", "build.deployed", "other.thing"),
         priority: fc.constantFrom<Priority>("critical", "high", "normal", "low"),
       }),
-      fc.record({ do: fc.constant("end" as const), pick: fc.nat(100) }),
+      fc.record({ do: fc.constant("end" as const), pick: fc.nat(100), hasLooked: fc.boolean() }),
     );
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 4 }), fc.array(step, { maxLength: 60 }), (maxParallelTasks, steps) => {
@@ -393,7 +431,7 @@ describe("agentKind", () => {
           if (each.do === "end" && task === undefined) continue;
           const event =
             each.do === "end"
-              ? finish(task ?? "")
+              ? finish(task ?? "", "succeeded", each.hasLooked ? START_MS + 1 : null)
               : {
                   type: "event" as const,
                   event: alert(each.device === null ? null : `d${each.device}`, {
@@ -405,8 +443,10 @@ describe("agentKind", () => {
           started.push(...starts(agent.send(event)).map((start) => start.event.id));
           const { context } = agent;
           expect(context.running.length).toBeLessThanOrEqual(maxParallelTasks);
-          // Nothing waits beside a free place.
-          if (context.waiting.length > 0) expect(context.running.length).toBe(maxParallelTasks);
+          // Nothing waits beside a free place, but for the end of the task that may answer it.
+          const isHeld = ({ trigger, event: { device } }: WaitingWork) =>
+            context.running.some((each) => each.trigger === trigger && each.device?.device === device?.device);
+          if (!context.waiting.every(isHeld)) expect(context.running.length).toBe(maxParallelTasks);
           const { counts } = context;
           const ended = Object.values(counts.ended).reduce((sum, n) => sum + n, 0);
           expect(counts.started).toBe(ended + context.running.length);
