@@ -52,3 +52,4 @@ export {
   VersionConflictError,
 } from "./agents/index.ts";
 export { startPumps, systemKinds } from "./actors/index.ts";
+export { type ComposedNode, composeNode, type ComposeOptions } from "./gateway/compose-node.ts";

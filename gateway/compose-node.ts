@@ -1,7 +1,7 @@
 /** Composition root of a node: all kinds of the system, the skills, the pumps. Invariant: pumps stop before the node drains. */
-import type { Logger } from "pino";
+import pino, { type Logger } from "pino";
 import { startPumps } from "../actors/index.ts";
-import { builtInSkills, SkillRegistry } from "../agents/index.ts";
+import { builtInSkills, type Skill, SkillRegistry } from "../agents/index.ts";
 import { makeNames } from "../nats-config/subjects.ts";
 import type { Node } from "../runtime/api.ts";
 import { startNode } from "../runtime/node.ts";
@@ -11,26 +11,30 @@ import { allKinds } from "./kinds.ts";
 export interface ComposeOptions {
   readonly name: string;
   readonly servers: string[];
-  readonly namespace: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly log: Logger;
+  readonly namespace?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Default: JSON lines on stderr. */
+  readonly log?: Logger;
+  /** What its steps can call besides services. Default: {@link builtInSkills}. Every node of a cluster needs the same. */
+  readonly skills?: readonly Skill[];
 }
 
 export interface ComposedNode {
   readonly node: Node;
+  readonly skills: SkillRegistry;
   /** Drains. Idempotent. */
   stop(): Promise<void>;
 }
 
 export async function composeNode(options: ComposeOptions): Promise<ComposedNode> {
-  const { name, servers, namespace, labels, log } = options;
-  const names = makeNames({ namespace });
+  const { name, servers, namespace, labels = {}, log = pino(pino.destination(2)) } = options;
+  const names = makeNames(namespace === undefined ? {} : { namespace });
   // Skills and pumps have a connection of their own: what they wait for must not stand before the node's lease.
   const broker = await connectBroker({ servers, name: `${name} skills` });
   try {
-    const skills = new SkillRegistry(builtInSkills, { broker, names });
+    const skills = new SkillRegistry(options.skills ?? builtInSkills, { broker, names });
     const kinds = allKinds({ runSkill: skills.runSkill });
-    const node = await startNode({ name, servers, namespace, kinds, labels, log });
+    const node = await startNode({ name, servers, namespace: names.namespace, kinds, labels, log });
     const pumps = await startPumps({ node, broker, names, log });
     let stopped: Promise<void> | undefined;
     const stop = async (): Promise<void> => {
@@ -38,7 +42,7 @@ export async function composeNode(options: ComposeOptions): Promise<ComposedNode
       await node.stop();
       await broker.close();
     };
-    return { node, stop: () => (stopped ??= stop()) };
+    return { node, skills, stop: () => (stopped ??= stop()) };
   } catch (error) {
     await broker.close();
     throw error;
