@@ -52,7 +52,10 @@ export class Station {
     const door = new DeviceDoor({
       device: name,
       tokens,
-      run: ({ command, params }) => runCommand(device, command, params, deps.clock),
+      run: ({ command, params, token, invocationId }) => {
+        deps.log.info({ device: facts.id, command, token, invocationId }, "command runs");
+        return runCommand(device, command, params, deps.clock);
+      },
     });
     return new Station(deps, device, door);
   }

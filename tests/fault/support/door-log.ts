@@ -1,6 +1,6 @@
 /**
- * Simulated hosts whose every answered command is kept, and which get late packets: each newer token at a door is followed by a
- * command of an older one. Invariant: records stand in the order in which the door was done with them.
+ * Simulated hosts whose every command is kept, as answered and as run, and which get late packets: each newer token at a door is
+ * followed by a command of an older one. Invariant: records stand in the order in which the door was done with them.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -30,11 +30,22 @@ export interface DoorRecord {
   readonly atMs: number;
 }
 
+/** One command that the device did: an answer from memory is none. */
+export interface DeviceRun {
+  readonly device: string;
+  readonly command: string;
+  readonly token: number;
+  readonly invocationId: string;
+}
+
 type Command = Pick<DoorRecord, "command" | "token" | "task" | "step" | "invocationId">;
 
 /** What a host logs of a command, as far as it is read here. */
-interface Line {
-  readonly msg: string;
+interface RunLine extends DeviceRun {
+  readonly msg: "command runs";
+}
+interface AnswerLine {
+  readonly msg: "command";
   readonly device: string;
   readonly request: Command;
   readonly ok: boolean;
@@ -43,6 +54,7 @@ interface Line {
 
 export class DoorLog {
   readonly records: DoorRecord[] = [];
+  readonly runs: DeviceRun[] = [];
   readonly #broker: Broker;
   readonly #names: Names;
   readonly #last = new Map<string, Command>();
@@ -61,7 +73,10 @@ export class DoorLog {
     const [broker, names, dataDir] = [this.#broker, this.#names, this.#dataDir];
     this.#hosts = await Promise.all(
       hosts.map((host) => {
-        const log = pino({ level: "info" }, { write: (line) => this.#take(host.name, JSON.parse(line) as Line) });
+        const log = pino(
+          { level: "info" },
+          { write: (line) => this.#take(host.name, JSON.parse(line) as RunLine | AnswerLine) },
+        );
         return startLabHost({ host, broker, names, dataDir, plan, log });
       }),
     );
@@ -72,9 +87,16 @@ export class DoorLog {
     await rm(this.#dataDir, { recursive: true, force: true });
   }
 
-  #take(host: string, { msg, device, request, ok, code }: Line): void {
-    if (msg !== "command") return;
-    const id = `${host}:${device}`;
+  #take(host: string, line: RunLine | AnswerLine): void {
+    const id = `${host}:${line.device}`;
+    if (line.msg === "command runs") {
+      const { command, token, invocationId } = line;
+      this.runs.push({ device: id, command, token, invocationId });
+    }
+    if (line.msg === "command") this.#answered(host, id, line);
+  }
+
+  #answered(host: string, id: string, { device, request, ok, code }: AnswerLine): void {
     const { command, token, task, step, invocationId } = request;
     const late = invocationId.startsWith("late-");
     const atMs = performance.now();

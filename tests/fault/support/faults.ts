@@ -11,7 +11,9 @@ import { pass } from "./wait.ts";
 export type Fault =
   | { readonly kind: "kill" | "freeze"; readonly node: string; readonly forMs: number }
   | { readonly kind: "kill-all"; readonly forMs: number }
-  | { readonly kind: "kill-server" };
+  | { readonly kind: "kill-server" }
+  /** The server and these nodes in one blow. */
+  | { readonly kind: "kill-with-server"; readonly nodes: readonly string[]; readonly forMs: number };
 
 /** A frozen node comes back before its lease ends as often as after it, in ms. */
 const FREEZE_MAX_MS = 2 * LEASE_TTL_S * 1_000;
@@ -23,6 +25,7 @@ export function drawFault(random: Random, nodes: readonly string[], kinds: reado
   const kind = random.pick(kinds);
   const node = random.pick(nodes);
   if (kind === "kill-server") return { kind };
+  if (kind === "kill-with-server") return { kind, nodes: [node], forMs: random.int(0, RESTART_MAX_MS) };
   if (kind === "kill-all") return { kind, forMs: random.int(0, RESTART_MAX_MS) };
   return { kind, node, forMs: kind === "kill" ? random.int(0, RESTART_MAX_MS) : random.int(200, FREEZE_MAX_MS) };
 }
@@ -62,6 +65,13 @@ export async function strike(cluster: FaultCluster, fault: Fault): Promise<void>
       await pass(fault.forMs);
       await Promise.all(cluster.nodes.map((node) => node.start()));
       return;
+    case "kill-with-server": {
+      const nodes = fault.nodes.map((name) => cluster.node(name));
+      await Promise.all([cluster.killServer(), ...nodes.map((node) => node.kill())]);
+      await pass(fault.forMs);
+      await Promise.all(nodes.map((node) => node.start()));
+      return;
+    }
     case "kill-server":
       await cluster.killServer();
       return;

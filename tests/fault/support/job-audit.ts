@@ -1,7 +1,8 @@
 /** Compares what was sent, what the system says, and what the devices saw. Invariant: every disagreement is named, none is excused. */
-import type { DoorRecord } from "./door-log.ts";
+import type { DeviceRun, DoorLog, DoorRecord } from "./door-log.ts";
 import type { Books } from "./job-books.ts";
 import { ALERT, type SentEvent } from "./job-load.ts";
+import type { SkillService, SkillServiceRun } from "./skill-service.ts";
 
 /** Reasons that the faults of the run explain: a lock that expired while nobody could renew it, a driver out of reach. */
 const EXPLAINED = [/^lock_lost$/, /did not answer/, /is not there/, /No result within/, /STALE_TOKEN/];
@@ -14,13 +15,43 @@ const countBy = <T>(items: readonly T[], keyOf: (item: T) => string): Map<string
 };
 
 /** Everything that contradicts the promises, empty if nothing does. */
-export function audit(books: Books, accepted: readonly SentEvent[], doors: readonly DoorRecord[]): string[] {
+export function audit(
+  books: Books,
+  accepted: readonly SentEvent[],
+  { records, runs }: DoorLog,
+  service: SkillService,
+): string[] {
   return [
     ...auditEvents(books, accepted),
-    ...auditTasks(books, doors),
+    ...auditTasks(books, records),
     ...auditLocks(books),
-    ...auditDoors(books, doors),
+    ...auditDoors(books, records),
+    ...auditRuns(books, [...runs, ...service.runs]),
   ];
+}
+
+/** What devices and the service did: each attempt once, no more attempts than the task knows, no token after a newer one. */
+function auditRuns({ tasks }: Books, runs: readonly (DeviceRun | SkillServiceRun)[]): string[] {
+  const breaches: string[] = [];
+  for (const [key, count] of countBy(runs, ({ invocationId }) => invocationId))
+    if (count > 1) breaches.push(`${key} was done ${count} times`);
+  const perStep = countBy(runs, ({ invocationId }) => invocationId.slice(0, invocationId.lastIndexOf("/")));
+  for (const { id, steps } of tasks)
+    for (const step of steps) {
+      const count = perStep.get(`${id}/${step.id}`) ?? 0;
+      if (count > step.attempt)
+        breaches.push(`${step.id} of task ${id} was done ${count} times in ${step.attempt} attempts`);
+      perStep.delete(`${id}/${step.id}`);
+    }
+  for (const step of perStep.keys()) breaches.push(`${step} was done and is no task's step`);
+  const highest = new Map<string, number>();
+  for (const run of runs) {
+    if (!("device" in run)) continue;
+    const top = highest.get(run.device) ?? 0;
+    if (run.token < top) breaches.push(`${run.device} did ${run.invocationId} under token ${run.token} after ${top}`);
+    highest.set(run.device, Math.max(top, run.token));
+  }
+  return breaches;
 }
 
 /** Each accepted event led to one task, or was counted as a repeat of an alert whose task was under way. */
@@ -87,6 +118,11 @@ function auditTasks({ tasks, told, news }: Books, doors: readonly DoorRecord[]):
 /** Each grant has the next token, one holder, and one end; none is left. */
 function auditLocks({ locks, news, tasks }: Books): string[] {
   const breaches: string[] = [];
+  const lastEndOf = new Map(
+    tasks
+      .filter(({ outcome }) => outcome === "succeeded")
+      .map(({ id, steps }) => [`task/${id}`, Math.max(...steps.map(({ endedAtMs }) => endedAtMs ?? Infinity))]),
+  );
   const ids = new Set(tasks.map(({ id }) => `task/${id}`));
   const told = countBy(news, ({ type, data }) => `${type} ${String(data["resource"])} ${String(data["token"])}`);
   for (const { resource, token, holder, queue, history } of locks) {
@@ -95,6 +131,8 @@ function auditLocks({ locks, news, tasks }: Books): string[] {
     for (const [i, grant] of history.entries()) {
       const name = `grant ${grant.token} of ${resource}`;
       if (grant.token !== i + 1) breaches.push(`${name} is number ${i + 1}`);
+      if (grant.reason === "expired" && (lastEndOf.get(grant.holder) ?? 0) > (grant.endedAtMs ?? 0))
+        breaches.push(`${name} was over before ${grant.holder} had succeeded`);
       if (grant.reason === null || grant.endedAtMs === null) breaches.push(`${name} has no end`);
       if (!ids.has(grant.holder)) breaches.push(`${name} went to ${grant.holder}, which is no task`);
       const next = history[i + 1];

@@ -63,6 +63,18 @@ export class JobLoad {
     return { accepted: this.#accepted, duplicates: this.#duplicates, repeats: this.#repeats };
   }
 
+  /** Publishes one alert of each device; resolves with their keys when all of them are stored. */
+  async alertAll(id: string, hosts: readonly LabHost[]): Promise<string[]> {
+    const devices = hosts.flatMap(({ name, devices: of }) => of.map((device) => [name, device.id] as const));
+    await Promise.all(devices.map(([host, device]) => this.#send(id, ALERT, host, device, null)));
+    return devices.map(([host, device]) => `device/${host}/${device}/${id}`);
+  }
+
+  /** Everything that is stored, for certain. */
+  get accepted(): readonly SentEvent[] {
+    return this.#accepted;
+  }
+
   async #send(id: string, type: string, host: string, device: string, way: Way | null): Promise<void> {
     const source = `device/${host}/${device}`;
     const time = new Date().toISOString();
