@@ -73,8 +73,7 @@ export class DeviceDoor {
       // While it waited a newer holder may have come in.
       return this.#stale(command) ?? (await this.#deps.run(command));
     } catch (error) {
-      // An action of unknown outcome must not be repeated from memory: let the next try run.
-      this.#answers.delete(command.invocationId);
+      // Kept as the answer: what may have been half done is done anew only on purpose, under a new key.
       return refused(
         "DRIVER_FAILED",
         `The driver of "${this.#deps.device}" failed: ${error instanceof Error ? error.message : String(error)}`,

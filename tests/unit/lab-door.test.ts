@@ -114,14 +114,16 @@ describe("DeviceDoor.handle()", () => {
     expect(ran).toEqual([]);
   });
 
-  test("tries a failed command again when it is repeated", async () => {
+  test("answers a repeated command that failed from memory, and does it anew under a new key", async () => {
     let calls = 0;
     const { door } = await openDoor(async () => {
       if (++calls === 1) throw new Error("Infrared is unplugged");
       return { ok: true, output: null, evidence: [] };
     });
     expect(await door.handle(command(1, "a"))).toMatchObject({ ok: false, code: "DRIVER_FAILED" });
-    expect(await door.handle(command(1, "a"))).toMatchObject({ ok: true });
+    expect(await door.handle(command(1, "a"))).toMatchObject({ ok: false, code: "DRIVER_FAILED" });
+    expect(calls).toBe(1);
+    expect(await door.handle(command(1, "b"))).toMatchObject({ ok: true });
   });
 
   test("refuses what is beyond its queue, and forgets the oldest answers beyond its memory", async () => {
