@@ -4,9 +4,11 @@
  */
 import type { Names } from "../nats-config/subjects.ts";
 import { MAX_ID_LENGTH } from "../runtime/address.ts";
+import { sizeOf } from "../runtime/codec.ts";
 import { PayloadError } from "../runtime/errors.ts";
 import { isPriority, type Priority } from "../runtime/priority.ts";
 import { classify, fieldsOf } from "./classify.ts";
+import { cloudData } from "./cloud-data.ts";
 import { deviceId, type DevicePlace, type LabEvent } from "./messages/event.ts";
 import { routerId } from "./messages/router.ts";
 
@@ -53,7 +55,7 @@ export function readIngress(stored: Stored, names: Names): PooledEvent {
   const body = readBody(stored.data);
   const cloud = body["specversion"] !== undefined;
   if (cloud) checkCloudEvent(body);
-  const data = cloud ? (body["data"] ?? null) : body;
+  const data = cloud ? cloudData(body) : body;
   const sender = isDevice ? placeFrom(tokens[1], tokens[2]) : null;
   if (isDevice && sender === null)
     throw new PayloadError(
@@ -61,7 +63,7 @@ export function readIngress(stored: Stored, names: Names): PooledEvent {
     );
   const { pool, priority } = classify(type, data, cloud ? body["priority"] : undefined);
   const event: LabEvent = {
-    id: nameFrom(cloud ? body["id"] : body["id"], `in-${stored.seq}`),
+    id: nameFrom(body["id"], `in-${stored.seq}`),
     source:
       sender === null
         ? nameFrom(cloud ? body["source"] : undefined, tokens[2] ?? "")
@@ -72,6 +74,8 @@ export function readIngress(stored: Stored, names: Names): PooledEvent {
     data,
     device: sender ?? placeIn(data),
   };
+  // Here, before it stands in a pool: what no actor can store would be refused once for its device and once for its router.
+  sizeOf(event, "The event");
   return { event, pool };
 }
 
@@ -143,16 +147,22 @@ function checkCloudEvent(body: Readonly<Record<string, unknown>>): void {
   if (body["specversion"] !== "1.0")
     throw new PayloadError(`The CloudEvent has specversion ${JSON.stringify(body["specversion"])}: send "1.0"`);
   for (const name of ["id", "source", "type"]) {
-    if (typeof body[name] !== "string" || body[name] === "")
+    const isNumberedId = name === "id" && typeof body[name] === "number";
+    if (!isNumberedId && (typeof body[name] !== "string" || body[name] === ""))
       throw new PayloadError(`The CloudEvent has no "${name}": CloudEvents 1.0 requires id, source and type`);
   }
-  if (body["data"] === undefined && body["data_base64"] !== undefined)
-    throw new PayloadError('The CloudEvent has "data_base64": send JSON in "data", or the address of the binary');
 }
 
-/** A name that is missing gets `otherwise`; one that is there must fit. */
-function nameFrom(value: unknown, otherwise: string): string {
-  if (typeof value !== "string" || value === "") return otherwise;
+/** A name that is missing gets `otherwise`; one that is there must fit: a duplicate is known by it. */
+function nameFrom(named: unknown, otherwise: string): string {
+  if (named === undefined || named === null || named === "") return otherwise;
+  // Beyond the safe integers different numbers read alike, and one event would pass for another.
+  const isExact = typeof named === "number" && (Number.isSafeInteger(named) || !Number.isInteger(named));
+  const value = isExact ? String(named) : named;
+  if (typeof value !== "string")
+    throw new PayloadError(
+      `The name ${(JSON.stringify(value) ?? "undefined").slice(0, 40)} is no text and no exact number: send a string`,
+    );
   if (value.length > NAME_LIMIT_CHARS)
     throw new PayloadError(
       `The name "${value.slice(0, 40)}…" has ${value.length} characters, more than ${NAME_LIMIT_CHARS}: shorten it`,

@@ -2,6 +2,8 @@
  * Events as callers send them, and as the ingress stream keeps them. Invariant: what leaves {@link storable} is one
  * CloudEvents 1.0 JSON object with an id, whose type and source stand in a subject as plain tokens.
  */
+import { cloudData } from "../actors/cloud-data.ts";
+import { EVENT_LIMIT_BYTES } from "../actors/event-reader.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { PRIORITIES, type Priority } from "../runtime/priority.ts";
 import { GatewayError } from "./errors.ts";
@@ -10,17 +12,14 @@ import { ANYTHING, object, type Schema } from "./schemas.ts";
 
 /** Events in one request at most: all of them are stored before the answer. */
 export const BATCH_LIMIT = 100;
-/**
- * One event as JSON, in bytes. JSON grows at most 9/4 times in the runtime's encoding (three digits become a nine-byte
- * float), and the message to the actor that carries the event must stay under 256 KiB.
- */
-export const EVENT_MAX_BYTES = 96 * 1_024;
 /** Longest source and id, in characters: both stand in the header that the server recognises repeats by. */
 const NAME_MAX = 256;
 /** Longest type, in characters: it stands in subjects. */
 const TYPE_MAX = 128;
 /** Longest source in a subject, in characters. The whole source is in the event. */
 const SOURCE_TOKEN_MAX = 64;
+/** Longest name of an extension attribute, in characters: the standard advises 20 and does not forbid more. */
+const EXTENSION_MAX = 64;
 const SOURCE_DEFAULT = "http";
 const ID_BYTES = 12;
 
@@ -56,16 +55,20 @@ export const CLOUD_EVENT: Schema = {
       dataschema: NAME,
       datacontenttype: {
         type: "string",
-        pattern: "^application/([a-z0-9.-]+\\+)?json(;.*)?$",
-        description: "application/json: other data does not fit an actor's message",
+        pattern: "^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;.*)?$",
+        description: "a media type, as in application/json",
       },
       priority: PRIORITY,
       data: ANYTHING,
+      data_base64: {
+        type: "string",
+        description: "bytes in base64; actors get JSON as data, and others as { datacontenttype, data_base64 }",
+      },
     },
-    ["time", "subject", "dataschema", "datacontenttype", "priority", "data"],
+    ["time", "subject", "dataschema", "datacontenttype", "priority", "data", "data_base64"],
   ),
-  // CloudEvents' extension attributes: lower-case names, plain values.
-  patternProperties: { "^(?!data$)[a-z0-9]{1,20}$": { type: ["string", "number", "boolean"] } },
+  // CloudEvents' extension attributes: lower-case names, plain values. The stored event keeps them.
+  patternProperties: { [`^(?!data$)[a-z0-9]{1,${EXTENSION_MAX}}$`]: { type: ["string", "number", "boolean"] } },
 };
 export const CLOUD_BATCH: Schema = { type: "array", minItems: 1, maxItems: BATCH_LIMIT, items: CLOUD_EVENT };
 const EVENT = choose({ type: "object", required: ["specversion"] }, CLOUD_EVENT, BARE);
@@ -90,6 +93,8 @@ export interface IncomingEvent {
   readonly time?: string;
   readonly priority?: Priority;
   readonly data?: unknown;
+  readonly data_base64?: string;
+  readonly [attribute: string]: unknown;
 }
 
 export interface StorableEvent {
@@ -133,9 +138,11 @@ export function fromHeaders(headers: Readonly<Record<string, string | string[] |
 
 /**
  * The event as it is stored.
- * @throws {GatewayError} PAYLOAD_TOO_LARGE: over {@link EVENT_MAX_BYTES}.
+ * @throws {PayloadError} Its data is none.
+ * @throws {GatewayError} PAYLOAD_TOO_LARGE: over {@link EVENT_LIMIT_BYTES}.
  */
 export function storable(event: IncomingEvent, clock: Clock): StorableEvent {
+  if (event.data_base64 !== undefined) cloudData(event); // what the reader would refuse is refused here
   const source = event.source ?? SOURCE_DEFAULT;
   const id = event.id ?? dataId(event.data) ?? clock.randomId(ID_BYTES);
   const stored = {
@@ -146,10 +153,10 @@ export function storable(event: IncomingEvent, clock: Clock): StorableEvent {
     ...(event.time === undefined ? {} : { time: new Date(event.time).toISOString() }),
   };
   const body = Buffer.from(JSON.stringify(stored));
-  if (body.length > EVENT_MAX_BYTES) {
+  if (body.length > EVENT_LIMIT_BYTES) {
     throw new GatewayError(
       "PAYLOAD_TOO_LARGE",
-      `The event "${id.slice(0, 80)}" has ${body.length} bytes, ${EVENT_MAX_BYTES} are allowed: send a reference to the data instead`,
+      `The event "${id.slice(0, 80)}" has ${body.length} bytes, ${EVENT_LIMIT_BYTES} are allowed: send a reference to the data instead`,
     );
   }
   const sourceToken = source
@@ -167,6 +174,7 @@ export function storable(event: IncomingEvent, clock: Clock): StorableEvent {
 
 /** The alert records of device hosts carry their id inside. */
 function dataId(data: unknown): string | undefined {
-  const id = isObject(data) ? data["id"] : undefined;
+  const named = isObject(data) ? data["id"] : undefined;
+  const id = Number.isSafeInteger(named) ? String(named) : named;
   return typeof id === "string" && new RegExp(String(NAME["pattern"]), "u").test(id) ? id : undefined;
 }

@@ -84,6 +84,14 @@ describe("readIngress()", () => {
     });
   });
 
+  test("takes a number for an id as its decimal text, so that repeats have one name", () => {
+    const idOf = (body: object) => readIngress(stored(fromDevice, body), names).event.id;
+    expect(idOf({ id: 7 })).toBe("7");
+    expect(idOf({ id: 0 })).toBe("0");
+    expect(idOf({ id: null })).toBe("in-42");
+    expect(idOf({ specversion: "1.0", id: 7, source: "s", type: "t" })).toBe("7");
+  });
+
   test.each([
     ["not JSON", fromDevice, "{", "is not JSON"],
     ["not UTF-8", fromDevice, Buffer.from([0x7b, 0xff, 0x7d]), "is not JSON in UTF-8"],
@@ -100,7 +108,15 @@ describe("readIngress()", () => {
       'specversion "0.3"',
     ],
     ["a CloudEvent without an id", fromDevice, { specversion: "1.0", source: "s", type: "t" }, 'has no "id"'],
-    ["binary", fromDevice, { specversion: "1.0", id: "1", source: "s", type: "t", data_base64: "AA==" }, "data_base64"],
+    [
+      "binary and said to be JSON",
+      fromDevice,
+      { specversion: "1.0", id: "1", source: "s", type: "t", data_base64: "AA==" },
+      "data_base64",
+    ],
+    ["named by an object", fromDevice, { id: { a: 1 } }, "is no text and no exact number"],
+    ["named by a number that others share", fromDevice, `{"id":9007199254740993}`, "is no text and no exact number"],
+    ["not storable", fromDevice, `{"id":"1","a":{"__proto__":1}}`, 'has the key "__proto__"'],
     ["named too long", fromDevice, { id: "x".repeat(300) }, "300 characters"],
     ["of a strange type", "device.h.d.event.a$b", {}, 'type "a$b" is not valid'],
     ["of a strange device", "device.h:1.d.event.a", {}, "names no device"],
