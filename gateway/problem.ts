@@ -4,6 +4,7 @@
  */
 import { DeadlineError, TroupeError } from "../runtime/errors.ts";
 import { DefinitionInvalidError } from "../agents/index.ts";
+import { BODY_LIMIT } from "./bodies.ts";
 import { GatewayError, PartialBatchError, type ProblemExtras } from "./errors.ts";
 
 export const PROBLEM_TYPE = "application/problem+json";
@@ -122,13 +123,27 @@ function fromFastify(error: unknown): TroupeError {
   if (code === "FST_ERR_HANDLER_TIMEOUT") {
     return new DeadlineError("No answer in time: try again, and look at /health/ready", options);
   }
-  if (statusCode === 413) return new GatewayError("PAYLOAD_TOO_LARGE", `${message}: send less at once`, {}, options);
-  if (statusCode === 415) return new GatewayError("UNSUPPORTED_MEDIA_TYPE", String(message), {}, options);
+  if (statusCode === 413) {
+    const text = `The body has more than ${BODY_LIMIT} bytes: send less at once, or the address of large data`;
+    return new GatewayError("PAYLOAD_TOO_LARGE", text, {}, options);
+  }
+  if (statusCode === 415) {
+    const text = "The content type is not taken here: /openapi.json lists what is";
+    return new GatewayError("UNSUPPORTED_MEDIA_TYPE", text, {}, options);
+  }
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    return new GatewayError("BAD_REQUEST", String(message), {}, options);
+    const text = WAYS_OUT[code ?? ""] ?? `${message}: correct the request, /openapi.json describes it`;
+    return new GatewayError("BAD_REQUEST", text, {}, options);
   }
   return new GatewayError("INTERNAL", "Internal error", {}, options);
 }
+
+const WAYS_OUT: Readonly<Record<string, string>> = {
+  FST_ERR_MAX_PARAM_LENGTH: "The path is longer than any id: check the id in it",
+  FST_ERR_BAD_URL: "The path is not percent-encoded UTF-8: encode the % sign as %25",
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH:
+    "The body is not as long as its Content-Length: send it again, whole, with the length it has",
+};
 
 interface FastifyFault {
   readonly statusCode?: number;

@@ -64,6 +64,8 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    // Node's own refusal of a missing Host has no body: the check of the Host answers.
+    http: { requireHostHeader: false },
     handlerTimeout: HANDLER_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: "idle",
@@ -151,16 +153,24 @@ const PARSER_FAULTS: Readonly<Record<string, readonly [GatewayCode, string]>> = 
     "REQUEST_TIMEOUT",
     `The request did not arrive within ${REQUEST_TIMEOUT_MS} ms: send it again`,
   ],
+  HPE_INVALID_EOF_STATE: [
+    "BAD_REQUEST",
+    "The request ended before its body was complete: send it again, whole, with the Content-Length it has",
+  ],
 };
 
 /** What Node's parser refuses never becomes a request: answered on the socket itself. */
-function clientErrorHandler(error: Error & { readonly code?: string }, socket: Socket): void {
+function clientErrorHandler(error: Error & { readonly code?: string; readonly reason?: string }, socket: Socket): void {
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;
   }
   const [code, message] =
-    PARSER_FAULTS[error.code ?? ""] ?? (["BAD_REQUEST", "This is not an HTTP request: check the client"] as const);
+    PARSER_FAULTS[error.code ?? ""] ??
+    ([
+      "BAD_REQUEST",
+      `This is not an HTTP request (${error.reason ?? error.code ?? "unreadable"}): check the client, and that it speaks http and not https`,
+    ] as const);
   const { problem } = problemOf(new GatewayError(code, message), { url: "/", id: "" });
   const body = toJson(problem);
   socket.end(

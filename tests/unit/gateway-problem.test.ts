@@ -23,10 +23,10 @@ afterEach(async () => {
 });
 
 /** Sends bytes as they are, and what came back until the server closed. */
-const speak = (port: number, bytes: string): Promise<string> =>
+const speak = (port: number, bytes: string, cut = false): Promise<string> =>
   new Promise<string>((resolve, reject) => {
     let text = "";
-    const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
+    const socket = connect(port, "127.0.0.1", () => void (cut ? socket.end(bytes) : socket.write(bytes)));
     socket
       .on("data", (chunk) => (text += chunk.toString()))
       .on("close", () => resolve(text))
@@ -84,6 +84,29 @@ describe("the server", () => {
     expect(far.calls).toEqual([]);
   });
 
+  const json = "application/json";
+  test.each([
+    ["POST", "/api/events", "text/plain", "x", 415, "send application/json, application/cloudevents+json"],
+    ["POST", "/api/agents/register", "text/plain", "x", 415, "send application/yaml"],
+    ["POST", "/api/events", json, "", 400, "The body is empty: send JSON"],
+    ["POST", "/api/events", json, '{\n"type" 1}', 400, "(line 2 column 8)"],
+    ["POST", "/api/events", json, '{"a":{"__proto__":1}}', 400, "rename it"],
+    ["POST", "/api/events", json, `"${"x".repeat(300_000)}"`, 413, "262144 bytes: send less"],
+    ["PUT", "/api/events", json, "{}", 405, "use POST"],
+    ["GET", "/api/nothing", json, undefined, 404, "/openapi.json"],
+    ["GET", "/api/tasks/%zz", json, undefined, 400, "encode the % sign as %25"],
+    ["GET", `/api/tasks/${"a".repeat(2_000)}`, json, undefined, 400, "longer than any id"],
+  ] as const)("names the way out of %s %.20s as %s with %.20j", async (method, url, type, payload, status, wayOut) => {
+    const { send, far } = await openDoor();
+    const body = payload === undefined ? {} : { payload };
+    const answer = await send({ method, url, headers: { "content-type": type }, ...body });
+    const problem = answer.json<{ status: number; detail: string; instance: string }>();
+    expect([answer.statusCode, problem.status]).toEqual([status, status]);
+    expect(problem.detail).toContain(wayOut);
+    expect(url.startsWith(problem.instance)).toBe(true);
+    expect(far.calls).toEqual([]);
+  });
+
   test("allows no other origin", async () => {
     const { send } = await openDoor();
     const answer = await send({ url: "/health/live", headers: { origin: "https://elsewhere.example" } });
@@ -111,6 +134,7 @@ describe("the server", () => {
   test.each([
     ["GARBAGE\r\n\r\n", 400],
     [`GET / HTTP/1.1\r\nHost: localhost\r\nx: ${"a".repeat(100_000)}\r\n\r\n`, 431],
+    ["GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 421],
   ])("answers what is no request with a problem (%#)", async (bytes, status) => {
     const { app } = await openDoor();
     opened = app;
@@ -118,7 +142,18 @@ describe("the server", () => {
     const { port } = app.server.address() as AddressInfo;
     const answer = await speak(port, bytes);
     expect(answer).toContain(`HTTP/1.1 ${status} `);
-    expect(answer).toContain("Content-Type: application/problem+json");
+    expect(answer).toMatch(/content-type: application\/problem\+json/i);
+  });
+
+  test("tells a sender whose body ends early that it was cut off", async () => {
+    const { app, far } = await openDoor();
+    opened = app;
+    await app.listen({ host: "127.0.0.1", port: 0 });
+    const { port } = app.server.address() as AddressInfo;
+    const head = "POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    const answer = await speak(port, `${head}Content-Length: 100\r\n\r\n{"type":`, true);
+    expect(answer).toContain("ended before its body was complete: send it again");
+    expect(far.calls).toEqual([]);
   });
 
   test.each(["/api/tasks/.", "/api/tasks/..", "/api/actors/./history", "/api/tasks/\u00e9", "//", "/api//tasks"])(
