@@ -1,29 +1,16 @@
 #!/usr/bin/env node
-/** The `troupe` command as a process. Invariant: it wires the real world to the command line and decides nothing. */
+/**
+ * The `troupe` command as a process. Invariant: what an older Node.js cannot parse or lacks is loaded only after the version
+ * was checked, so that its user reads a sentence and no stack trace.
+ */
 import { fileURLToPath } from "node:url";
-import { systemClock } from "../runtime/clock.ts";
-import { connect } from "../runtime/client.ts";
-import { VERSION } from "../runtime/version.ts";
-import { runCli } from "./commands/program.ts";
-import { processStops } from "./commands/stops.ts";
+import { nodeProblem } from "./node-version.ts";
 
-// A reader that goes away (`troupe history … | head`) is no fault.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit();
-});
-
-process.exitCode = await runCli(
-  process.argv.slice(2),
-  {
-    io: { out: (text) => process.stdout.write(text), err: (text) => process.stderr.write(text) },
-    env: process.env,
-    cwd: process.cwd(),
-    clock: systemClock,
-    cliPath: fileURLToPath(import.meta.url),
-    connect,
-    stops: processStops(),
-    interactive: process.stdout.isTTY,
-  },
-  VERSION,
-);
+const problem = nodeProblem(process.versions.node);
+if (problem === null) {
+  const { main } = await import("./main.ts");
+  await main(fileURLToPath(import.meta.url));
+} else {
+  process.stderr.write(`troupe: ${problem}\n`);
+  process.exitCode = 1; // as EXIT.failed, whose file an older version may not be able to load
+}
