@@ -34,6 +34,8 @@ export interface Registered {
   readonly version: string;
   /** False: it was registered before, with the same content. */
   readonly created: boolean;
+  /** The newest registered version: the one that the agent works by. An older one that is registered later only lies beside it. */
+  readonly activeVersion: string;
 }
 
 export interface AgentDesk {
@@ -60,8 +62,8 @@ export function agentDesk(client: Client): AgentDesk {
 
     register: async (text, signal) => {
       const { id, version, plan, created } = await registry.register(text);
-      const newest = (await registry.get(id)).version === version;
-      if (newest && (created || (await isBehind(client, id, version, signal)))) {
+      const { version: activeVersion } = await registry.get(id);
+      if (activeVersion === version && (created || (await isBehind(client, id, version, signal)))) {
         const options = { deadlineMs: DEPLOY_DEADLINE_MS, signal };
         const answer = part(
           await client.ask("agent", id, { type: "deploy", plan } as { readonly type: string }, options),
@@ -73,7 +75,7 @@ export function agentDesk(client: Client): AgentDesk {
           );
         }
       }
-      return { id, version, created };
+      return { id, version, created, activeVersion };
     },
   };
 }

@@ -79,10 +79,21 @@ async function publish(from: string, to: string): Promise<void> {
   }
 }
 
+/** @throws {PackageFetchError} The cache cannot be written. */
+async function workFolder(cache: string): Promise<string> {
+  try {
+    await mkdir(cache, { recursive: true });
+    return await mkdtemp(join(cache, ".fetch-"));
+  } catch (cause) {
+    const problem = `the cache "${cache}" cannot be written (${reasonOf(cause)}): make it writable, or name another folder in TROUPE_CACHE`;
+    throw new PackageFetchError(problem, { cause });
+  }
+}
+
 /**
  * Puts the package's nats-server into `directory` and returns its path.
  * @throws {ServerNotFoundError} This machine has no Debian archive among its apt sources.
- * @throws {PackageFetchError} apt failed: no network, no space, or a tool is missing.
+ * @throws {PackageFetchError} The cache cannot be written, or apt failed: no network, no space, or a tool is missing.
  */
 export async function fetchDebianPackage(options: FetchOptions): Promise<string> {
   const source = await findDebianArchive(options.aptDirectory);
@@ -91,10 +102,8 @@ export async function fetchDebianPackage(options: FetchOptions): Promise<string>
       "No nats-server was found, and this machine's apt has no Debian archive to fetch it from",
     );
   options.log(`Fetching nats-server with apt from Debian ${SUITE} (about 20 MB, once)`);
-  let work: string | undefined;
+  const work = await workFolder(options.directory);
   try {
-    await mkdir(options.directory, { recursive: true });
-    work = await mkdtemp(join(options.directory, ".fetch-"));
     await writeFile(join(work, "debian.sources"), renderSource(source, SUITE));
     const archive = await download(work);
     const version = archive.split("_")[1] ?? "unknown";
@@ -105,6 +114,6 @@ export async function fetchDebianPackage(options: FetchOptions): Promise<string>
   } catch (cause) {
     throw new PackageFetchError(reasonOf(cause), { cause });
   } finally {
-    if (work !== undefined) await rm(work, { recursive: true, force: true });
+    await rm(work, { recursive: true, force: true });
   }
 }

@@ -74,9 +74,12 @@ export class DataDirError extends NatsConfigError {
   readonly retryable = false;
   constructor(directory: string, cause: unknown) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    super(`The data directory "${directory}" cannot be used (${reason}): make it writable, or name another one`, {
-      cause,
-    });
+    super(
+      `The data directory "${directory}" cannot be used (${reason}): make it writable, or name another one with --data (in code: dataDir)`,
+      {
+        cause,
+      },
+    );
   }
 }
 

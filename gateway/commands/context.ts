@@ -54,7 +54,7 @@ export function common(command: Command): Command {
     .option("--json", "print JSON on stdout and nothing else")
     .option(
       "--url <url>",
-      "NATS servers, separated by commas (else NATS_URL, else a running `troupe dev` in this folder)",
+      `NATS servers, separated by commas (else NATS_URL, else a running \`troupe dev\` in this folder, else ${DEFAULT_URL})`,
     )
     .option(
       "--namespace <name>",
@@ -101,8 +101,13 @@ export class CommandContext {
     }
     const named = natsUrl(deps.env);
     if (named !== undefined) return named;
-    const owner = await readOwner(natsDir(join(deps.cwd, DATA_DIR)));
-    return [owner?.url ?? DEFAULT_URL];
+    const directory = natsDir(join(deps.cwd, DATA_DIR));
+    try {
+      return [(await readOwner(directory))?.url ?? DEFAULT_URL];
+    } catch (cause) {
+      const text = `Whether \`troupe dev\` runs here cannot be read in "${directory}" (${messageOf(cause)}): name the server with --url or NATS_URL`;
+      throw new CliError(EXIT.usage, text, { cause });
+    }
   }
 
   async withClient<T>(use: (client: Client) => Promise<T>): Promise<T> {

@@ -7,7 +7,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_HELP = `Exit codes:
   0  done
-  1  refused: the same call would fail again
+  1  refused: the same call would fail again (of \`ask\`: also a reply with ok: false)
   2  the command line is not valid
   3  nothing reached, or busy: the same call may succeed later
   4  not found`;

@@ -4,7 +4,7 @@ import type { ResourceContext } from "../../actors/resource-claim.ts";
 import type { ActorView } from "../../runtime/api.ts";
 import { countArgument } from "./arguments.ts";
 import { type CliDeps, CommandContext, common } from "./context.ts";
-import { readActors } from "./ps.ts";
+import { moreText, readActors } from "./ps.ts";
 import { spanText, stateText, table } from "./output.ts";
 
 const RESOURCE_KIND = "resource";
@@ -55,7 +55,9 @@ export function locksCommand(program: Command, deps: CliDeps): void {
           lock.queue.map((ticket) => `${ticket.holder} (${ticket.priority})`).join(", ") || "-",
         ]);
         const broken = unreadable.map(({ resource, error }) => [resource, `? ${error}`, "-", "-", "-"]);
-        return table(["RESOURCE", "HOLDER", "TOKEN", "ENDS IN", "QUEUE"], [...rows, ...broken]);
+        return (
+          table(["RESOURCE", "HOLDER", "TOKEN", "ENDS IN", "QUEUE"], [...rows, ...broken]) + moreText(total, actors)
+        );
       });
     });
 }

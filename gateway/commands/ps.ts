@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import type { ActorView, Client, ListedActor, NodeInfo } from "../../runtime/api.ts";
 import { ActorNotFoundError, UnknownKindError } from "../../runtime/errors.ts";
+import { LIST_LIMIT } from "../../runtime/limits.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { countArgument } from "./arguments.ts";
 import { type CliDeps, CommandContext, common } from "./context.ts";
@@ -39,6 +40,12 @@ export async function readActors(
     rows.push(...(await Promise.all(part.map((actor) => readActor(client, actor)))));
   }
   return { total: listed.length, actors: rows };
+}
+
+/** What a list leaves out, as its last line. A listing itself ends at {@link LIST_LIMIT}. */
+export function moreText(total: number, shown: readonly unknown[]): string {
+  if (total <= shown.length) return "";
+  return `… ${total >= LIST_LIMIT ? "at least " : ""}${total - shown.length} more: raise --limit\n`;
 }
 
 async function readActor(client: Client, actor: ListedActor): Promise<ActorRow> {
@@ -111,7 +118,6 @@ async function showKind(context: CommandContext, kind: string, limit: number): P
       view?.revision ?? "-",
       view?.node ?? node ?? "-",
     ]);
-    const more = total > actors.length ? `… ${total - actors.length} more: raise --limit\n` : "";
-    return table(["ID", "STATE", "STATUS", "REVISION", "NODE"], rows) + more;
+    return table(["ID", "STATE", "STATUS", "REVISION", "NODE"], rows) + moreText(total, actors);
   });
 }

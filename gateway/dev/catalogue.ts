@@ -82,5 +82,7 @@ function outcome(file: string, status: number, answer: unknown): string {
   if (status === 409) return `${file}: kept as it is registered (${detailOf(answer)})`;
   if (status >= 400) throw new CliError(EXIT.failed, `The gateway refused ${file}: ${detailOf(answer)}`);
   const id = isObject(answer) ? `${String(answer["id"])} ${String(answer["version"])}` : file;
-  return status === 201 ? `registered ${id}` : `${id} is registered`;
+  const active = isObject(answer) ? answer["activeVersion"] : undefined;
+  const inForce = isObject(answer) && active !== answer["version"] ? `; ${String(active)} stays active` : "";
+  return `${status === 201 ? `registered ${id}` : `${id} is registered`}${inForce}`;
 }

@@ -1,6 +1,7 @@
 /** A part's log on disk. Invariant: two files of {@link LOG_MAX_BYTES} at most, the newest lines always kept. */
 import { appendFileSync, existsSync, mkdirSync, renameSync, statSync } from "node:fs";
 import { dirname } from "node:path";
+import { DataDirError } from "../../nats-config/errors.ts";
 
 /** Size at which a log begins anew, in bytes: days of a quiet node, an afternoon of a busy one. */
 export const LOG_MAX_BYTES = 8 * 1_024 * 1_024;
@@ -9,10 +10,16 @@ export class LogFile {
   readonly path: string;
   #bytes: number;
 
+  /** @throws {DataDirError} It cannot be written. */
   constructor(path: string) {
     this.path = path;
-    makeDirectories(dirname(path));
-    this.#bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    try {
+      makeDirectories(dirname(path));
+      appendFileSync(path, "");
+    } catch (cause) {
+      throw new DataDirError(dirname(path), cause);
+    }
+    this.#bytes = statSync(path).size;
   }
 
   write(chunk: Uint8Array | string): void {

@@ -1,6 +1,7 @@
 /** The highest fencing token that a device's driver has seen, on disk. Invariant: it only grows, and is stored before the command that brought it runs. */
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import { DataDirError } from "../../nats-config/errors.ts";
 
 export interface TokenFile {
   readonly highest: number;
@@ -10,10 +11,15 @@ export interface TokenFile {
 
 /**
  * Opens a token file, new or from an earlier life of the driver.
+ * @throws {DataDirError} Its directory cannot be made.
  * @throws {Error} It holds something else: a driver that forgot its tokens would let an old holder in.
  */
 export async function openTokenFile(path: string): Promise<TokenFile> {
-  await mkdir(dirname(path), { recursive: true });
+  try {
+    await mkdir(dirname(path), { recursive: true });
+  } catch (cause) {
+    throw new DataDirError(dirname(path), cause);
+  }
   let highest = await readToken(path);
   let stored = highest;
   let writing: Promise<void> = Promise.resolve();

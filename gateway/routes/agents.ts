@@ -32,6 +32,10 @@ const REGISTERED = object({
   id: TEXT,
   version: TEXT,
   created: { type: "boolean", description: "false: this version was registered before, with the same content" },
+  activeVersion: {
+    ...TEXT,
+    description: "the newest registered version, by which the agent works; another one than `version` stays in force",
+  },
 });
 
 /** An agent with the state of its actor, if that can be read. */

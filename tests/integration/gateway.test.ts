@@ -69,7 +69,7 @@ describe("startGateway()", () => {
     const register = (text: string) => post("/api/agents/register", "application/yaml", text);
     expect(await register(LAB_WATCHER)).toEqual({
       status: 201,
-      body: { id: "lab-watcher", version: "1.0.0", created: true },
+      body: { id: "lab-watcher", version: "1.0.0", created: true, activeVersion: "1.0.0" },
     });
     expect(await register(`# the same\n${LAB_WATCHER}`)).toMatchObject({ status: 200, body: { created: false } });
     expect(await register(LAB_WATCHER.replace(/name: .*/, "name: Other"))).toMatchObject({
@@ -80,11 +80,15 @@ describe("startGateway()", () => {
       status: 422,
       body: { errors: [{ line: expect.any(Number) }] },
     });
+    expect(await register(LAB_WATCHER.replace("1.0.0", "0.9.0"))).toEqual({
+      status: 201,
+      body: { id: "lab-watcher", version: "0.9.0", created: true, activeVersion: "1.0.0" },
+    });
     expect((await call("/api/agents")).body["items"]).toMatchObject([
       { id: "lab-watcher", version: "1.0.0", live: { node: "n1" } },
     ]);
     expect((await call("/api/agents/lab-watcher")).body).toMatchObject({
-      versions: ["1.0.0"],
+      versions: ["1.0.0", "0.9.0"],
       live: { state: { deployed: "idle" } },
     });
     expect(await call("/api/agents/other")).toMatchObject({ status: 404, body: { code: "AGENT_NOT_FOUND" } });

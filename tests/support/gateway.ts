@@ -122,7 +122,7 @@ export class FarSide {
       this.#call("register");
       const created = !this.registered.includes(id);
       if (created) this.registered.push(id);
-      return { id, version, created };
+      return { id, version, created, activeVersion: version };
     },
   });
 }

@@ -1,8 +1,10 @@
 /** The command line: arguments, exit codes, and the shape of what is printed. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openTokenFile } from "../../gateway/lab/token-file.ts";
+import { fetchDebianPackage } from "../../nats-config/debian-package.ts";
 import { claimDataDir } from "../../nats-config/data-dir.ts";
 import type { HistoryEntry, NodeInfo } from "../../runtime/api.ts";
 import {
@@ -160,6 +162,19 @@ describe("exit codes", () => {
     expect(run.err).toBe(`troupe: ${error.message}\n`);
   });
 
+  test("`ask` prints a reply that refuses, and ends 1 with its reason", async () => {
+    const reply = { ok: false, code: "STALE_TOKEN", message: "Token 3 is over" };
+    const run = await cli(["ask", "resource", "pi:d", "release", '{"token":3}', "--json"], {
+      client: { ask: async () => reply },
+    });
+    expect(run).toMatchObject({
+      exit: 1,
+      closed: 1,
+      err: 'troupe: resource/pi:d refuses "release": Token 3 is over\n',
+    });
+    expect(JSON.parse(run.out)).toEqual(reply);
+  });
+
   test("`history` ends 4 when there is none", async () => {
     const run = await cli(["history", "counter", "a"], { client: { history: async () => [] } });
     expect(run).toMatchObject({ exit: 4, out: "" });
@@ -176,6 +191,49 @@ describe("exit codes", () => {
       exit: 0,
       out: 'No actor of the kind "task" exists\n',
     });
+  });
+});
+
+test("`locks` says how many it leaves out", async () => {
+  const list = async () => ["a", "b", "c"].map((id) => ({ kind: "resource", id, node: null }));
+  const client = { list, query: async () => LOCK };
+  expect((await cli(["locks", "--limit", "1"], { client })).out).toMatch(/\n… 2 more: raise --limit\n$/);
+  expect((await cli(["locks", "--limit", "3"], { client })).out).not.toContain("more");
+});
+
+describe("what cannot be read or written", () => {
+  let directory = "";
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), "troupe-cli-"));
+    // A file where a folder is needed: as unwritable for root as for anybody.
+    await writeFile(join(directory, "taken"), "");
+  });
+  afterEach(() => rm(directory, { recursive: true, force: true }));
+
+  test("`dev` names the option for another data directory", async () => {
+    const run = await cli(["dev", "--data", "taken/x", "--port", "0"], { cwd: directory });
+    expect(run.exit).toBe(1);
+    expect(run.err).toMatch(/The data directory ".*taken\/x.*" cannot be used .*name another one with --data/);
+  });
+
+  test("a token file names it too", async () => {
+    await expect(openTokenFile(join(directory, "taken", "x", "d.token"))).rejects.toThrow(/another one with --data/);
+  });
+
+  test("a cache that cannot be written names the variable for another one", async () => {
+    const sources = join(directory, "apt");
+    await mkdir(sources);
+    await writeFile(join(sources, "sources.list"), "deb http://127.0.0.1:1/debian bookworm main\n");
+    const fetching = fetchDebianPackage({ directory: join(directory, "taken"), aptDirectory: sources, log: () => {} });
+    await expect(fetching).rejects.toThrow(/the cache ".*taken" cannot be written .*another folder in TROUPE_CACHE/);
+  });
+
+  test("a folder that cannot be asked for a running `troupe dev` leads to --url", async () => {
+    const owner = join(directory, ".troupe", "nats", "owner.json");
+    await mkdir(owner, { recursive: true });
+    const run = await cli(["ps"], { cwd: directory });
+    expect(run).toMatchObject({ exit: 2, out: "" });
+    expect(run.err).toMatch(/name the server with --url or NATS_URL\n$/);
   });
 });
 

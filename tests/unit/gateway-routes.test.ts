@@ -203,7 +203,12 @@ describe("/api/agents", () => {
 
   test("registers once with 201, then 200, and shows the live state", async () => {
     const { send, far } = await openDoor();
-    expect((await send(register(DEFINITION))).json()).toEqual({ id: "watcher", version: "1.0.0", created: true });
+    expect((await send(register(DEFINITION))).json()).toEqual({
+      id: "watcher",
+      version: "1.0.0",
+      created: true,
+      activeVersion: "1.0.0",
+    });
     expect((await send(register(DEFINITION, "text/yaml; charset=utf-8"))).statusCode).toBe(200);
     expect((await send({ url: "/api/agents/watcher" })).json()).toMatchObject({
       id: "watcher",
