@@ -12,6 +12,7 @@ export interface ComposeOptions {
   readonly name: string;
   readonly servers: string[];
   readonly namespace?: string;
+  readonly deviceRoot?: string;
   readonly labels?: Readonly<Record<string, string>>;
   /** Default: JSON lines on stderr. */
   readonly log?: Logger;
@@ -27,14 +28,15 @@ export interface ComposedNode {
 }
 
 export async function composeNode(options: ComposeOptions): Promise<ComposedNode> {
-  const { name, servers, namespace, labels = {}, log = pino(pino.destination(2)) } = options;
-  const names = makeNames(namespace === undefined ? {} : { namespace });
+  const { name, servers, labels = {}, log = pino(pino.destination(2)) } = options;
+  const names = makeNames(options);
+  const { namespace, deviceRoot } = names;
   // Skills and pumps have a connection of their own: what they wait for must not stand before the node's lease.
   const broker = await connectBroker({ servers, name: `${name} skills` });
   try {
     const skills = new SkillRegistry(options.skills ?? builtInSkills, { broker, names });
     const kinds = allKinds({ runSkill: skills.runSkill });
-    const node = await startNode({ name, servers, namespace: names.namespace, kinds, labels, log });
+    const node = await startNode({ name, servers, namespace, deviceRoot, kinds, labels, log });
     const pumps = await startPumps({ node, broker, names, log });
     let stopped: Promise<void> | undefined;
     const stop = async (): Promise<void> => {

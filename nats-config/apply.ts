@@ -6,7 +6,7 @@ import { JetStreamApiError, type JetStreamManager, jetstreamManager, type Stream
 import { jserrors } from "@nats-io/jetstream/internal";
 import { type NatsConnection, TimeoutError } from "nats";
 import { changesOf, driftOf, type FieldDrift } from "./drift.ts";
-import { ApplyTimeoutError, StreamRefusedError } from "./errors.ts";
+import { ApplyTimeoutError, StreamRefusedError, SubjectTakenError } from "./errors.ts";
 import type { StreamSpec } from "./streams.ts";
 import { type Deadline, deadlineIn, pause } from "./wait.ts";
 
@@ -133,7 +133,33 @@ async function create(session: Session, spec: StreamSpec): Promise<StreamReport>
 }
 
 /**
+ * The server would refuse the streams one by one, after it had created others.
+ * @throws {SubjectTakenError} A stream that is none of `specs` takes a subject that is to be new in one of them.
+ */
+async function checkSubjects(
+  session: Session,
+  specs: readonly StreamSpec[],
+  infos: readonly (StreamInfo | undefined)[],
+): Promise<void> {
+  const ours = new Set(specs.map(({ name }) => name));
+  const wanted = specs.flatMap(({ name, subjects }, index) =>
+    subjects
+      .filter((subject) => infos[index]?.config.subjects?.includes(subject) !== true)
+      .map((subject) => ({ name, subject })),
+  );
+  await Promise.all(
+    wanted.map(async ({ name, subject }) => {
+      // The server names every stream that takes any of what the subject covers.
+      const taking = await persist(session, name, () => session.manager.streams.names(subject).next());
+      const owner = taking.find((stream) => !ours.has(stream));
+      if (owner !== undefined) throw new SubjectTakenError(subject, name, owner);
+    }),
+  );
+}
+
+/**
  * Creates what is missing, updates what the server lets one change, and reports the rest, in the order of `specs`.
+ * @throws {SubjectTakenError} Another cluster has subjects of ours. Nothing was created.
  * @throws {StreamRefusedError} A stream cannot be created as specified. Others may have been created.
  * @throws {ApplyTimeoutError} JetStream had no leader until the deadline. Applying again is safe.
  */
@@ -149,6 +175,7 @@ export async function applyStreams(
   });
   const session: Session = { manager, deadlineMs, deadline: deadlineIn(deadlineMs) };
   const infos = await Promise.all(specs.map((spec) => find(session, spec.name)));
+  await checkSubjects(session, specs, infos);
   const reports = new Map<number, StreamReport>();
   const each = (handle: (spec: StreamSpec, info: StreamInfo | undefined) => Promise<StreamReport> | undefined) =>
     Promise.all(

@@ -152,6 +152,19 @@ export class StreamRefusedError extends NatsConfigError {
   }
 }
 
+/** Another cluster's stream on this server takes subjects that one of ours needs. Found before anything is created. */
+export class SubjectTakenError extends NatsConfigError {
+  override readonly name = "SubjectTakenError";
+  readonly code = "SUBJECT_TAKEN";
+  readonly retryable = false;
+  constructor(subject: string, stream: string, owner: string, options?: ErrorOptions) {
+    super(
+      `Nothing was created: the subject "${subject}" of the stream "${stream}" is taken by the stream "${owner}" of another cluster on this server: give this one its own with --namespace and --device-root (in code: namespace, deviceRoot), or use another server`,
+      options,
+    );
+  }
+}
+
 /** JetStream gave no answer until the deadline: no leader yet, or JetStream is off. */
 export class ApplyTimeoutError extends NatsConfigError {
   override readonly name = "ApplyTimeoutError";

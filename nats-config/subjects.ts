@@ -6,11 +6,12 @@
 /** How many shards a new cluster gets. Fixed for a cluster's life: actors hash to shards. */
 export const DEFAULT_SHARDS = 64;
 export const DEFAULT_NAMESPACE = "troupe";
+export const DEFAULT_DEVICE_ROOT = "device";
 
 export interface NamesOptions {
   /** Prefix of everything the cluster owns. One token: letters, digits, `-`, `_`. */
   readonly namespace?: string;
-  /** First token of the devices' own subjects. Only tests that share a server change it. */
+  /** First token of the devices' own subjects. Clusters that share a server have different ones. */
   readonly deviceRoot?: string;
 }
 
@@ -25,7 +26,7 @@ export type Names = ReturnType<typeof makeNames>;
  */
 export function makeNames(options: NamesOptions = {}) {
   const ns = options.namespace ?? DEFAULT_NAMESPACE;
-  const device = options.deviceRoot ?? "device";
+  const device = options.deviceRoot ?? DEFAULT_DEVICE_ROOT;
   for (const [what, value] of [
     ["namespace", ns],
     ["device root", device],

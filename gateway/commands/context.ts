@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { join } from "node:path";
 import { natsUrl } from "../../nats-config/binary.ts";
 import { readOwner } from "../../nats-config/data-dir.ts";
-import { DEFAULT_NAMESPACE, makeNames, type Names } from "../../nats-config/subjects.ts";
+import { DEFAULT_DEVICE_ROOT, DEFAULT_NAMESPACE, makeNames, type Names } from "../../nats-config/subjects.ts";
 import type { Client } from "../../runtime/api.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { TroupeError } from "../../runtime/errors.ts";
@@ -16,6 +16,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export interface ConnectOptions {
   readonly servers: string[];
   readonly namespace: string;
+  readonly deviceRoot: string;
   readonly name: string;
   /** How long to wait for the server and a first node, in ms. */
   readonly waitMs?: number;
@@ -38,6 +39,7 @@ export interface CommonOptions {
   readonly json?: boolean;
   readonly url?: string;
   readonly namespace?: string;
+  readonly deviceRoot?: string;
 }
 
 /** How long a command waits for a server that does not answer, in ms: a restart takes less, a person no longer. */
@@ -59,6 +61,10 @@ export function common(command: Command): Command {
     .option(
       "--namespace <name>",
       `prefix of the cluster's subjects (else TROUPE_NAMESPACE, else "${DEFAULT_NAMESPACE}")`,
+    )
+    .option(
+      "--device-root <name>",
+      `first word of its devices' subjects; a second cluster on one server needs another (else TROUPE_DEVICE_ROOT, else "${DEFAULT_DEVICE_ROOT}")`,
     );
 }
 
@@ -78,14 +84,13 @@ export class CommandContext {
     this.output = new Output(deps.io, this.options.json === true);
   }
 
-  get namespace(): string {
-    return this.options.namespace ?? (this.deps.env["TROUPE_NAMESPACE"] || DEFAULT_NAMESPACE);
-  }
-
-  /** @throws {CliError} The namespace is not one. */
+  /** @throws {CliError} The namespace or the device root is not one. */
   get names(): Names {
+    const { options, deps } = this;
+    const namespace = options.namespace ?? (deps.env["TROUPE_NAMESPACE"] || DEFAULT_NAMESPACE);
+    const deviceRoot = options.deviceRoot ?? (deps.env["TROUPE_DEVICE_ROOT"] || DEFAULT_DEVICE_ROOT);
     try {
-      return makeNames({ namespace: this.namespace });
+      return makeNames({ namespace, deviceRoot });
     } catch (cause) {
       throw new CliError(EXIT.usage, messageOf(cause), { cause });
     }
@@ -111,10 +116,10 @@ export class CommandContext {
   }
 
   async withClient<T>(use: (client: Client) => Promise<T>): Promise<T> {
-    const { namespace } = this.names;
+    const { namespace, deviceRoot } = this.names;
     const servers = await this.servers();
     const client = await this.deps
-      .connect({ servers, namespace, name: "troupe-cli", waitMs: CONNECT_WAIT_MS })
+      .connect({ servers, namespace, deviceRoot, name: "troupe-cli", waitMs: CONNECT_WAIT_MS })
       .catch((cause: unknown) => {
         if (cause instanceof TroupeError) throw cause;
         // The server answers, but not as a cluster of ours does: its streams are missing, or the user may not read them.

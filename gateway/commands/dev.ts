@@ -29,12 +29,13 @@ export function devCommand(program: Command, deps: CliDeps): void {
     .action(async (options: DevOptions, command: Command) => {
       const context = new CommandContext(deps, command);
       const reporter = new Reporter(deps.clock, viewFor(context));
-      const { namespace } = context.names;
+      const { namespace, deviceRoot } = context.names;
       const cluster = new Cluster(
         deps,
         {
           dataDir: resolve(deps.cwd, options.data),
           namespace,
+          deviceRoot,
           natsUrls: natsUrl({ NATS_URL: context.options.url ?? deps.env["NATS_URL"] }),
           port: options.port,
           lab: options.lab,

@@ -23,10 +23,11 @@ export function gatewayCommand(program: Command, deps: CliDeps): void {
       await serve(context, options, async () => {
         // Loaded here, so that short commands do not pay for it.
         const { startGateway } = await import("../start-gateway.ts");
-        const { namespace } = context.names;
+        const { namespace, deviceRoot } = context.names;
         const gateway = await startGateway({
           servers: await context.servers(),
           namespace,
+          deviceRoot,
           host: options.host,
           port: options.port,
           log,

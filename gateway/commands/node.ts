@@ -36,9 +36,16 @@ export function nodeCommand(program: Command, deps: CliDeps): void {
       await serve(context, options, async () => {
         // Loaded here, so that short commands do not pay for it.
         const { composeNode } = await import("../compose-node.ts");
-        const { namespace } = context.names;
+        const { namespace, deviceRoot } = context.names;
         const labels = options.labels ?? {};
-        const running = await composeNode({ name, servers: await context.servers(), namespace, labels, log });
+        const running = await composeNode({
+          name,
+          servers: await context.servers(),
+          namespace,
+          deviceRoot,
+          labels,
+          log,
+        });
         const { node } = running;
         return {
           ready: { part: name, node: name, incarnation: node.incarnation, shards: node.ownedShards().length },

@@ -19,6 +19,7 @@ import type { Reporter } from "./reporter.ts";
 export interface ClusterOptions {
   readonly dataDir: string;
   readonly namespace: string;
+  readonly deviceRoot: string;
   readonly natsUrls: readonly string[] | undefined;
   readonly port: number;
   readonly lab: boolean;
@@ -54,7 +55,7 @@ export class Cluster {
   }
 
   async #bringUp(): Promise<void> {
-    const { namespace, port, dataDir } = this.#options;
+    const { port, dataDir, deviceRoot } = this.#options;
     if (port !== 0 && !(await isPortFree(port))) {
       throw new CliError(
         EXIT.failed,
@@ -62,7 +63,7 @@ export class Cluster {
       );
     }
     const nats = await this.#startNats();
-    await this.#step("streams", () => applyAll(nats.url.split(","), makeNames({ namespace }), 1));
+    await this.#step("streams", () => applyAll(nats.url.split(","), makeNames(this.#options), 1));
     const plan = { ...this.#options, labDir: join(dataDir, "lab") };
     const { nodes, gateway: gatewaySpec, labs } = clusterParts(plan);
     const [gateway] = await Promise.all([
@@ -71,7 +72,7 @@ export class Cluster {
     ]);
     const url = String(gateway?.ready?.["url"]);
     await this.#observe(nats);
-    this.#reporter.addresses({ nats: nats.url, mqtt: nats.mqttUrl, gateway: url, dataDir });
+    this.#reporter.addresses({ nats: nats.url, mqtt: nats.mqttUrl, gateway: url, dataDir, deviceRoot });
     const say = (text: string): void => this.#reporter.say("agents", text);
     await this.#step("agents", () =>
       registerCatalogue(url, { clock: this.#deps.clock, signal: this.#stopping.signal, say }),
@@ -134,6 +135,7 @@ export class Cluster {
     const client = await connect({
       servers: nats.url.split(","),
       namespace: this.#options.namespace,
+      deviceRoot: this.#options.deviceRoot,
       name: "troupe-dev",
     });
     this.#undo.push(() => client.close());

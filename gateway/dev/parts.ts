@@ -7,6 +7,7 @@ export const NODE_NAMES = ["node1", "node2"] as const;
 
 export interface ClusterPlan {
   readonly namespace: string;
+  readonly deviceRoot: string;
   /** 0: any free one. */
   readonly port: number;
   readonly labDir: string;
@@ -24,7 +25,7 @@ export interface ClusterParts {
 const portOf = (url: unknown): number | undefined => (typeof url === "string" ? Number(new URL(url).port) : undefined);
 
 export function clusterParts(plan: ClusterPlan): ClusterParts {
-  const where = ["--namespace", plan.namespace];
+  const where = ["--namespace", plan.namespace, "--device-root", plan.deviceRoot];
   const seed = plan.seed === undefined ? [] : ["--seed", String(plan.seed)];
   return {
     nodes: NODE_NAMES.map((name) => ({ name, args: () => ["node", "--name", name, ...where] })),

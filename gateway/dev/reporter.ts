@@ -24,6 +24,8 @@ export interface Addresses {
   readonly mqtt: string | null;
   readonly gateway: string;
   readonly dataDir: string;
+  /** First word of a device's topics. */
+  readonly deviceRoot: string;
 }
 
 export interface DevFacts {

@@ -26,7 +26,7 @@ export interface Terminal {
 const clockText = (ms: number): string => new Date(ms).toTimeString().slice(0, 8);
 
 /** What one can do with a running cluster, as commands to copy. */
-export function hints({ gateway, mqtt }: Addresses): string[] {
+export function hints({ gateway, mqtt, deviceRoot }: Addresses): string[] {
   const broker = mqtt === null ? undefined : new URL(mqtt);
   return [
     `curl -s ${gateway}/api/tasks`,
@@ -35,7 +35,7 @@ export function hints({ gateway, mqtt }: Addresses): string[] {
     ...(broker === undefined
       ? []
       : [
-          `mosquitto_pub -p ${broker.port} -q 1 -t device/sunri-pi1/device2/event/alert/blackscreen -m '{"status":"active"}'`,
+          `mosquitto_pub -p ${broker.port} -q 1 -t ${deviceRoot}/sunri-pi1/device2/event/alert/blackscreen -m '{"status":"active"}'`,
         ]),
     "npm run -s troupe -- ps task   (or: locks, dead, history task <id>)",
   ];

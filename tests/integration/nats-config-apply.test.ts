@@ -7,7 +7,7 @@ import { connect, type NatsConnection } from "nats";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { applyStreams } from "../../nats-config/apply.ts";
 import { findServerBinary } from "../../nats-config/binary.ts";
-import { ApplyTimeoutError, StreamRefusedError } from "../../nats-config/errors.ts";
+import { ApplyTimeoutError, StreamRefusedError, SubjectTakenError } from "../../nats-config/errors.ts";
 import { findFreePort } from "../../nats-config/ports.ts";
 import { renderServerConfig } from "../../nats-config/server-config.ts";
 import { streamSpecs } from "../../nats-config/streams.ts";
@@ -123,10 +123,33 @@ describe("applyStreams()", () => {
     await expect(applyStreams(nc, [{ name: "R3", subjects: ["r3"], num_replicas: 3 }])).rejects.toThrow(
       StreamRefusedError,
     );
-    await applyStreams(nc, [{ name: "OWNER", subjects: ["mine.>"] }]);
-    await expect(applyStreams(nc, [{ name: "THIEF", subjects: ["mine.x"] }])).rejects.toThrow(
-      /"THIEF" \(subjects overlap/,
-    );
+  });
+
+  test.each([
+    ["covers", "mine.>"],
+    ["is covered by", "mine.x.*"],
+    ["crosses", "mine.*.y"],
+  ])(
+    "throws SubjectTakenError before it creates anything when a subject %s another cluster's",
+    async (how, subject) => {
+      const first = `FIRST_${how.length}`;
+      await applyStreams(nc, [{ name: "OWNER", subjects: ["mine.x.>"] }]);
+      const applied = applyStreams(nc, [
+        { name: first, subjects: [first.toLowerCase()] },
+        { name: "THIEF", subjects: [subject] },
+      ]);
+      await expect(applied).rejects.toThrow(SubjectTakenError);
+      await expect(applied).rejects.toThrow(/"THIEF" is taken by the stream "OWNER" .*--device-root/);
+      await expect((await jetstreamManager(nc)).streams.info(first)).rejects.toThrow("stream not found");
+    },
+  );
+
+  test("a second cluster on one server needs a device root of its own", async () => {
+    await applyStreams(nc, streamSpecs(makeNames({ namespace: "one" })));
+    const second = { namespace: "two" };
+    await expect(applyStreams(nc, streamSpecs(makeNames(second)))).rejects.toThrow(SubjectTakenError);
+    const reports = await applyStreams(nc, streamSpecs(makeNames({ ...second, deviceRoot: "lab2" })));
+    expect(new Set(reports.map(({ action }) => action))).toEqual(new Set(["created"]));
   });
 });
 

@@ -340,6 +340,16 @@ describe("which cluster is meant", () => {
     expect(await servers(["--namespace", "own"], { env })).toMatchObject({ namespace: "own" });
   });
 
+  test("--device-root stands before TROUPE_DEVICE_ROOT, and must be one word", async () => {
+    const env = { TROUPE_DEVICE_ROOT: "lab2" };
+    expect(await servers([], {})).toMatchObject({ deviceRoot: "device" });
+    expect(await servers([], { env })).toMatchObject({ deviceRoot: "lab2" });
+    expect(await servers(["--device-root", "own"], { env })).toMatchObject({ deviceRoot: "own" });
+    expect((await cli(["apply", "--device-root", "a.b"])).err).toContain(
+      'The device root "a.b" is not one subject token',
+    );
+  });
+
   test("without either, the server of a running `troupe dev` in this folder is meant", async () => {
     const cwd = await mkdtemp(join(tmpdir(), "troupe-cli-"));
     const claim = await claimDataDir(join(cwd, ".troupe", "nats"));

@@ -25,6 +25,7 @@ const ADDRESSES = {
   mqtt: "mqtt://127.0.0.1:1884",
   gateway: "http://127.0.0.1:8080",
   dataDir: "/data",
+  deviceRoot: "device",
 };
 
 function collect() {
@@ -143,16 +144,26 @@ describe("LogFile", () => {
 
 describe("clusterParts()", () => {
   test("gives two nodes, a gateway that comes back at its port, and a lab that does not begin anew", () => {
-    const { nodes, gateway, labs } = clusterParts({ namespace: "troupe", port: 0, labDir: "/lab", seed: 4, lab: true });
+    const { nodes, gateway, labs } = clusterParts({
+      namespace: "troupe",
+      deviceRoot: "device",
+      port: 0,
+      labDir: "/lab",
+      seed: 4,
+      lab: true,
+    });
     expect(nodes.map(({ name }) => name)).toEqual(["node1", "node2"]);
     expect(gateway.args(undefined)).toEqual(expect.arrayContaining(["--port", "0"]));
+    for (const part of [...nodes, gateway, ...labs])
+      expect(part.args(undefined).slice(-4)).toEqual(["--namespace", "troupe", "--device-root", "device"]);
     expect(gateway.args({ url: "http://127.0.0.1:8123" })).toEqual(expect.arrayContaining(["--port", "8123"]));
     expect(labs.map(({ name }) => name)).toEqual(["lab sunri-pi1", "lab sunri-pi2"]);
     expect(labs[0]?.args(undefined)).not.toContain("--first-incident");
     expect(labs[0]?.args({})).toContain("--first-incident");
-    expect(clusterParts({ namespace: "troupe", port: 0, labDir: "/lab", seed: undefined, lab: false }).labs).toEqual(
-      [],
-    );
+    expect(
+      clusterParts({ namespace: "troupe", deviceRoot: "device", port: 0, labDir: "/lab", seed: undefined, lab: false })
+        .labs,
+    ).toEqual([]);
   });
 });
 
