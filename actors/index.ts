@@ -7,6 +7,7 @@ import type { Broker } from "../runtime/port.ts";
 import { deviceKind } from "./device.ts";
 import { startIngress } from "./ingress.ts";
 import type { RunSkill } from "./messages/task.ts";
+import { watchMisaddressed } from "./misaddressed.ts";
 import { startPoolPump } from "./pool-pump.ts";
 import { Presence } from "./presence.ts";
 import type { Pump, PumpDeps, PumpLog } from "./pump.ts";
@@ -53,6 +54,7 @@ export async function startPumps({ node, broker, names, log, clock = systemClock
     await presence.start();
     started.push(await startPoolPump(deps, node.client));
     started.push(await startIngress(deps, node.client));
+    started.push(watchMisaddressed(deps, node));
   } catch (error) {
     await stop();
     throw error;

@@ -4,9 +4,9 @@
  */
 import type { Names } from "../nats-config/subjects.ts";
 import { type Clock, sleep } from "../runtime/clock.ts";
-import { encode } from "../runtime/codec.ts";
 import { PayloadError, TroupeError, UnknownKindError } from "../runtime/errors.ts";
 import type { Broker, Delivery, Subscription } from "../runtime/port.ts";
+import { storeDead } from "./dead-event.ts";
 
 /** What a pump needs of a logger; pino's fits. */
 export interface PumpLog {
@@ -54,8 +54,6 @@ export const DELIVERY_LIMIT = 1_000;
 /** How long a start waits for the broker, in ms: a fail-over of its leader takes a few seconds. */
 const START_TIMEOUT_MS = 30_000;
 const START_PAUSE_MS = 250;
-/** Of a body that cannot be handled this much goes into its dead letter, in bytes. */
-const DEAD_BODY_BYTES = 64 * 1_024;
 
 /** Starts delivery. @throws {BrokerUnavailableError} The consumer could not be made within {@link START_TIMEOUT_MS}. */
 export async function startPump(deps: PumpDeps, options: PumpOptions): Promise<Pump> {
@@ -127,26 +125,19 @@ function pauseMs(clock: Clock, attempt: number): number {
 }
 
 async function bury(deps: PumpDeps, options: PumpOptions, delivery: Delivery, error: unknown): Promise<void> {
-  const { broker, names, log, clock } = deps;
-  const cause = error instanceof TroupeError ? `${error.code}: ${error.message}` : String(error);
-  const reason = error instanceof PayloadError ? "malformed" : "refused";
-  const id = String(delivery.seq);
-  const letter = {
-    reason,
-    kind: options.name,
-    id,
-    cause,
-    timeMs: Math.floor(delivery.timeMs),
-    sender: delivery.subject,
-    event: Buffer.from(delivery.data.subarray(0, DEAD_BODY_BYTES)).toString("utf8"),
-  };
-  log.error(
-    { err: error, pump: options.name, seq: delivery.seq, subject: delivery.subject },
-    "Message went to the dead letters",
-  );
+  const { log, clock } = deps;
+  const { seq, subject, timeMs, data } = delivery;
+  log.error({ err: error, pump: options.name, seq, subject }, "Message went to the dead letters");
   try {
-    await broker.append(names.dead(reason, options.name, id), encode(letter), {
-      messageId: `dead-${delivery.stream}-${id}`,
+    await storeDead(deps, {
+      reason: error instanceof PayloadError ? "malformed" : "refused",
+      kind: options.name,
+      id: String(seq),
+      cause: error instanceof TroupeError ? `${error.code}: ${error.message}` : String(error),
+      timeMs,
+      subject,
+      data,
+      messageId: `dead-${delivery.stream}-${seq}`,
     });
     delivery.ack();
   } catch (notStored) {

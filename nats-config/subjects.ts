@@ -108,5 +108,9 @@ function doorSubjects(ns: string, device: string) {
     deviceHeartbeat: (host: string, dev: string) => `${device}.${host}.${dev}.heartbeat`,
     deviceHeartbeats: `${device}.*.*.heartbeat`,
     deviceCommand: (host: string, dev: string) => `${device}.${host}.${dev}.cmd`,
+    /** Whoever drives the devices of a host answers here. */
+    hostDriver: (host: string) => `${device}.${host}.driver`,
+    /** What a device's event looks like without its device. No stream can take it: it would overlap a device named "event". */
+    hostEvents: `${device}.*.event.>`,
   };
 }

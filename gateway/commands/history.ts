@@ -60,9 +60,10 @@ export function historyCommands(program: Command, deps: CliDeps): void {
           letter.reason,
           `${letter.kind}/${letter.id}`,
           typeOf(letter.event),
+          letter.sender,
           letter.cause,
         ]);
-        return table(["SEQ", "TIME", "REASON", "ACTOR", "EVENT", "CAUSE"], rows);
+        return table(["SEQ", "TIME", "REASON", "ACTOR", "EVENT", "FROM", "CAUSE"], rows);
       });
     });
 }

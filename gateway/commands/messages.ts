@@ -58,8 +58,11 @@ const ask: Send = async (context, { kind, id }, event, options) => {
   context.output.print(reply ?? null, pretty);
   // The system's actors refuse in their reply; a script must not take that for done.
   if (isObject(reply) && reply["ok"] === false) {
-    const why = reply["message"] ?? reply["code"] ?? "see the reply";
-    throw new CliError(EXIT.failed, `${kind}/${id} refuses "${event.type}": ${String(why)}`);
+    const why = reply["message"] ?? reply["code"];
+    throw new CliError(
+      EXIT.failed,
+      `${kind}/${id} refuses "${event.type}": ${typeof why === "string" ? why : "see the reply"}`,
+    );
   }
 };
 

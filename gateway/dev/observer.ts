@@ -1,6 +1,8 @@
 /** Watches what happens in the cluster, for the live view. Invariant: it only reads, and its failure stops nothing. */
 import type { Client } from "../../runtime/api.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import { decode } from "../../runtime/codec.ts";
+import { CorruptRecordError } from "../../runtime/errors.ts";
 import type { StoredMessage } from "../../runtime/port.ts";
 import { messageOf } from "../commands/exit.ts";
 import { lockOf } from "../commands/locks.ts";
@@ -27,6 +29,14 @@ export async function observe(client: Client, clock: Clock, reporter: Reporter):
       if (told !== null) reporter.say("event", told.text, told.data, message.timeMs);
     },
   );
+  const dead = await client.broker.follow(
+    client.names.stream.dead,
+    { subjects: [client.names.deadAll], from: "new" },
+    (message) => {
+      const told = describeDead(message);
+      if (told !== null) reporter.say("dead", told.text, told.data, message.timeMs);
+    },
+  );
   let reading = false;
   let complained = "";
   const look = async (): Promise<void> => {
@@ -50,6 +60,7 @@ export async function observe(client: Client, clock: Clock, reporter: Reporter):
     stop: () => {
       ticker.stop();
       pool.unsubscribe();
+      dead.unsubscribe();
     },
   };
 }
@@ -76,6 +87,23 @@ export function describe(message: Pick<StoredMessage, "data" | "subject">): { te
     text: words.filter((word) => word !== "").join("  "),
     data: { type: event["type"], source: event["source"], id: event["id"], data: fields },
   };
+}
+
+/** One dead letter as a line: what it is, where it stood, why; null if it is none. */
+export function describeDead(message: Pick<StoredMessage, "data">): { text: string; data: JsonObject } | null {
+  let letter: unknown;
+  try {
+    letter = decode(message.data);
+  } catch (error) {
+    if (error instanceof CorruptRecordError) return null; // as above
+    throw error;
+  }
+  if (!isObject(letter) || typeof letter["reason"] !== "string") return null;
+  const { reason, kind, id, sender, cause } = letter;
+  // What never reached an actor stands where it was published.
+  const where =
+    typeof letter["event"] === "string" ? String(sender) : `${String(kind)}/${String(id)} from ${String(sender)}`;
+  return { text: `${letter["reason"]}  ${where}  ${String(cause)}`, data: { reason, kind, id, sender, cause } };
 }
 
 /** Fields of an event's data that tell the story in a line. */

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Names } from "../../nats-config/subjects.ts";
 import { type Clock, systemClock } from "../../runtime/clock.ts";
 import type { Broker } from "../../runtime/port.ts";
+import { claimHost } from "./claim.ts";
 import type { LabHost } from "./hosts.ts";
 import { incidentPlan, type PlanOptions, zapPlan } from "./plan.ts";
 import { Station } from "./station.ts";
@@ -26,14 +27,17 @@ export interface RunningLabHost {
 
 /**
  * Brings a host's devices up: heartbeats go out, doors are open, the plan of incidents runs.
+ * @throws {HostTakenError} Another process drives them.
  * @throws {Error} A device's token file is damaged.
  */
 export async function startLabHost(options: LabHostOptions): Promise<RunningLabHost> {
-  const { host, broker, names, log, dataDir, plan } = options;
+  const { host, broker, names, plan } = options;
   const clock = options.clock ?? systemClock;
-  const stations = await Promise.all(
-    host.devices.map((device) => Station.open({ host, broker, names, clock, log, dataDir }, device)),
-  );
+  const claim = await claimHost({ broker, names, clock }, host.name);
+  const stations = await openStations(options, clock).catch((error: unknown) => {
+    claim.unsubscribe();
+    throw error;
+  });
   const byId = new Map(stations.map((station) => [station.device.facts.id, station]));
   const plans = [
     follow(clock, incidentPlan(host, plan), (incident) => {
@@ -50,6 +54,10 @@ export async function startLabHost(options: LabHostOptions): Promise<RunningLabH
     stop: () => {
       for (const running of plans) running.stop();
       for (const station of stations) station.stop();
+      claim.unsubscribe();
     },
   };
 }
+
+const openStations = (options: LabHostOptions, clock: Clock): Promise<Station[]> =>
+  Promise.all(options.host.devices.map((device) => Station.open({ ...options, clock }, device)));

@@ -4,11 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { claimHost, HostTakenError } from "../../gateway/lab/claim.ts";
 import { labHost, type LabHost } from "../../gateway/lab/hosts.ts";
 import { type RunningLabHost, startLabHost } from "../../gateway/lab/lab-host.ts";
 import { applyStreams } from "../../nats-config/apply.ts";
 import { streamSpecs } from "../../nats-config/streams.ts";
 import { makeNames } from "../../nats-config/subjects.ts";
+import { systemClock } from "../../runtime/clock.ts";
 import { NoResponderError } from "../../runtime/errors.ts";
 import { connectBroker } from "../../runtime/port-nats.ts";
 import { startTestServer, type TestServer } from "../support/nats.ts";
@@ -112,6 +114,19 @@ test("a black screen is reported on the device's own subject, mended by HOME, an
 test("malformed commands are answered, not dropped", async () => {
   const answer = await broker.request(names.deviceCommand("sunri-pi1", "device2"), Buffer.from("{nonsense"), 5_000);
   expect(json(answer)).toMatchObject({ ok: false, code: "BAD_REQUEST" });
+});
+
+test("a second driver of the same host is refused, also one that starts at the same moment, and a killed one keeps nobody out", async () => {
+  await expect(start(600_000)).rejects.toThrow(HostTakenError);
+  await expect(start(600_000)).rejects.toThrow(/"sunri-pi1" are driven by the process .* already: stop that one first/);
+
+  const brokers = await Promise.all([1, 2, 3].map(() => connectBroker({ servers: server.url })));
+  const claims = await Promise.allSettled(
+    brokers.map((one) => claimHost({ broker: one, names, clock: systemClock }, "h")),
+  );
+  expect(claims.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  for (const one of brokers) await one.close(); // as SIGKILL closes a connection, nothing is taken back first
+  (await claimHost({ broker, names, clock: systemClock }, "h")).unsubscribe();
 });
 
 test("a stopped host has no drivers, and a restarted one still knows its tokens", async () => {

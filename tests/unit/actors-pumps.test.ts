@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startPumps } from "../../actors/index.ts";
+import { MISADDRESSED_IN_FLIGHT } from "../../actors/misaddressed.ts";
 import { DELIVERY_LIMIT, PUMP_CALL_DEADLINE_MS, type PumpLog } from "../../actors/pump.ts";
 import { numbered, PUMP_WINDOW } from "../../actors/pump-sender.ts";
 import { PRESENCE_TTL_S, streamSpecs } from "../../nats-config/streams.ts";
@@ -82,7 +83,7 @@ let world: MemoryWorld;
 let broker: MemoryBroker;
 let stub: StubNode;
 let pumps: { stop(): Promise<void> };
-const start = () => startPumps({ node: stub.node, broker, names, log: silentLog, clock });
+const start = (as = stub) => startPumps({ node: as.node, broker, names, log: silentLog, clock });
 const dead = () =>
   world
     .messages(names.stream.dead)
@@ -159,6 +160,44 @@ describe("ingress and pools", () => {
     expect(stub.said("router/shared:alerts")).toEqual(["route"]);
     await clock.advanceAsync(120_000);
     expect(dead()).toHaveLength(1);
+  });
+
+  test("put an event that no actor can store into the dead letters once, and not into its pool", async () => {
+    await broker.append(subject, Buffer.from('{"id":"e1","a":{"__proto__":1}}'));
+    await settlePromises();
+    expect(dead()).toMatchObject([{ letter: { reason: "malformed", cause: expect.stringContaining("__proto__") } }]);
+    expect(world.messages(names.stream.pool)).toEqual([]);
+    expect(stub.calls).toEqual([]);
+  });
+
+  test("put an event whose subject names no device into the dead letters, once for all nodes", async () => {
+    const other = new StubNode();
+    other.owned = new Set();
+    const second = await start(other);
+    for (const wrong of ["device.h.event.alert.freeze", "device.h.event.x"]) broker.publish(wrong, json({ id: "e1" }));
+    for (const right of ["device.h.event.event.x", "device.h.event.heartbeat", "device.h.event.cmd"])
+      broker.publish(right, json({}));
+    await settlePromises();
+    await second.stop();
+    expect(dead().filter(({ letter }) => letter["reason"] === "misaddressed")).toEqual(
+      ["device.h.event.alert.freeze", "device.h.event.x"].map((sender) => ({
+        subject: expect.stringMatching(/^troupe\.dead\.misaddressed\.ingress\.[0-9a-f]{24}$/),
+        letter: expect.objectContaining({
+          sender,
+          event: '{"id":"e1"}',
+          cause: expect.stringContaining("device/<host>/<device>/event/<type>"),
+        }),
+      })),
+    );
+  });
+
+  test("drop misaddressed events beyond the limit, and go on after it", async () => {
+    for (let n = 0; n < MISADDRESSED_IN_FLIGHT + 9; n++) broker.publish("device.h.event.x", json({ n }));
+    await settlePromises();
+    expect(dead()).toHaveLength(MISADDRESSED_IN_FLIGHT);
+    broker.publish("device.h.event.x", json({ n: "later" }));
+    await settlePromises();
+    expect(dead()).toHaveLength(MISADDRESSED_IN_FLIGHT + 1);
   });
 
   test.each([

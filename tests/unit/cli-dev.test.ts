@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { LOG_MAX_BYTES, LogFile } from "../../gateway/dev/log-file.ts";
-import { describe as describeEvent } from "../../gateway/dev/observer.ts";
+import { describe as describeEvent, describeDead } from "../../gateway/dev/observer.ts";
 import { Part, type PartSpec } from "../../gateway/dev/part.ts";
 import { clusterParts } from "../../gateway/dev/parts.ts";
 import { HAPPENINGS_LIMIT, Reporter } from "../../gateway/dev/reporter.ts";
 import { hints, jsonView, lineView, liveView, screenLines } from "../../gateway/dev/views.ts";
 import { systemClock } from "../../runtime/clock.ts";
+import { encode } from "../../runtime/codec.ts";
 import { SimClock } from "../../runtime/testkit/sim-clock.ts";
 
 let directory: string;
@@ -127,6 +128,31 @@ describe("views", () => {
     };
     expect(describeEvent(data(event))?.text).toBe("alert.freeze  pi:d1  status active");
     for (const other of ["{", "null", "[]", { type: 3 }]) expect(describeEvent(data(other))).toBeNull();
+  });
+
+  test("describeDead() tells what a dead letter is, where it stood and why", () => {
+    const fields = {
+      kind: "ingress",
+      id: "7",
+      cause: "BAD_PAYLOAD: The event is not JSON",
+      sender: "device.pi.d1.event.x",
+    };
+    const outside = encode({ reason: "malformed", ...fields, event: "{nonsense" });
+    expect(describeDead({ data: outside })).toEqual({
+      text: "malformed  device.pi.d1.event.x  BAD_PAYLOAD: The event is not JSON",
+      data: { reason: "malformed", ...fields },
+    });
+    const poison = {
+      reason: "poison",
+      kind: "task",
+      id: "t1",
+      cause: "It threw",
+      sender: "agent/a",
+      event: { type: "go" },
+    };
+    expect(describeDead({ data: encode(poison) })?.text).toBe("poison  task/t1 from agent/a  It threw");
+    for (const other of [Buffer.from([0xc1]), encode(null), encode([1])])
+      expect(describeDead({ data: other })).toBeNull();
   });
 });
 
