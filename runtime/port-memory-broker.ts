@@ -70,7 +70,7 @@ export class MemoryBroker implements Broker {
     this.#calls = new MemoryCalls(clock, this.#link);
     this.maxPayload = maxPayload ?? DEFAULT_MAX_PAYLOAD;
     this.#inbox = `_INBOX.${id}.`;
-    this.#listen(`${this.#inbox}*`, ({ subject, data }) => this.#requests.get(subject)?.answer(data.slice()));
+    this.#listen(`${this.#inbox}*`, ({ subject, data }) => this.#requests.get(subject)?.answer(new Uint8Array(data)));
   }
 
   get status(): BrokerStatus {
@@ -84,7 +84,7 @@ export class MemoryBroker implements Broker {
   ): boolean {
     refuseOversize(this.maxPayload, subject, data, options.headers);
     if (this.#status !== "connected") return false;
-    this.#send({ subject, data: data.slice(), headers: { ...options.headers }, reply: options.reply });
+    this.#send({ subject, data: new Uint8Array(data), headers: { ...options.headers }, reply: options.reply });
     return true;
   }
 
@@ -98,14 +98,14 @@ export class MemoryBroker implements Broker {
     return this.#call<Uint8Array>(`the request "${subject}"`, timeoutMs, (answer, refuse) => {
       refuseOversize(this.maxPayload, subject, data);
       this.#requests.set(reply, { answer, refuse });
-      if (this.#status === "connected") this.#send({ subject, data: data.slice(), headers: {}, reply });
+      if (this.#status === "connected") this.#send({ subject, data: new Uint8Array(data), headers: {}, reply });
     }).finally(() => this.#requests.delete(reply));
   }
 
   subscribe(subject: string, onMessage: (message: InboundMessage) => void): Subscription {
     if (this.#status === "closed") throw closedError(`the subscription to "${subject}"`);
     return this.#listen(subject, ({ subject: on, data, reply, headers }) => {
-      const lent = data.slice();
+      const lent = new Uint8Array(data);
       onMessage({ subject: on, data: lent, reply, header: (name) => headers[name] });
       lent.fill(STALE_BYTE);
     });
@@ -119,7 +119,7 @@ export class MemoryBroker implements Broker {
       options.timeoutMs ?? APPEND_TIMEOUT_MS,
       (answer, refuse) => {
         refuseOversize(this.maxPayload, subject, data, headers);
-        const copy = data.slice();
+        const copy = new Uint8Array(data);
         if (fault === undefined) this.#calls.ask(() => this.#server.append(subject, copy, headers), answer, refuse);
         else if (fault === "ack")
           this.#calls.ask(

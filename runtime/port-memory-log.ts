@@ -105,5 +105,5 @@ export function storedBytes(subject: string, data: Uint8Array, headers: HeaderBa
 /** What a reader gets: a copy of its own. */
 export function toStored(stream: string, entry: Entry): StoredMessage {
   const { seq, subject, timeMs, headers } = entry;
-  return { stream, seq, subject, timeMs, data: entry.data.slice(), header: (name) => headers[name] };
+  return { stream, seq, subject, timeMs, data: new Uint8Array(entry.data), header: (name) => headers[name] };
 }

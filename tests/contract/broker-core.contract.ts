@@ -103,6 +103,17 @@ export function coreContract(bench: () => Bench): void {
     expect(seen).toEqual(["1"]);
   });
 
+  test("publish() of a Buffer gives each subscriber of a connection the whole message, and leaves it to the sender", async () => {
+    const { broker, other, core, world } = bench();
+    const seen: string[] = [];
+    const sent = Buffer.from("whole");
+    for (const _ of [1, 2]) other.subscribe(core("a"), (message) => seen.push(text(message.data)));
+    await other.flush();
+    broker.publish(core("a"), sent);
+    await world.until("both saw it", () => seen.length === 2);
+    expect([...seen, sent.toString()]).toEqual(["whole", "whole", "whole"]);
+  });
+
   test("request() resolves with a copy of the responder's answer", async () => {
     const { broker, other, core } = bench();
     other.subscribe(core("echo"), (message) => other.publish(message.reply ?? "", bytes(`<${text(message.data)}>`)));
