@@ -51,28 +51,64 @@ async function checkHosted(client: Client, clock: Clock, kind: string): Promise<
   if (!known.includes(kind)) throw new UnknownKindError(kind, known);
 }
 
+/** Actors to be read, in the order of a list; each with the cursor that goes on after it. */
+export interface Listing {
+  readonly entries: AsyncIterator<{ readonly id: string; readonly cursor: string }, void>;
+  readonly truncated: boolean;
+}
+export type Order = (deps: GatewayDeps, kind: string, query: PageQuery) => Promise<Listing>;
+
+/** In order of their ids. */
+export const byId: Order = async (deps, kind, query) => {
+  const { listed, truncated } = await idsAfter(deps, kind, query.cursor);
+  async function* entries() {
+    for (const { id } of listed) yield { id, cursor: id };
+  }
+  return { entries: entries(), truncated };
+};
+
+/** Last changed first; no more are looked up than are asked for. */
+export const newestFirst: Order = async ({ client, clock }, kind, { limit, cursor }) => {
+  // One more than a page tells whether there is another one.
+  const pageAfter = (last: string | undefined) =>
+    within(
+      clock,
+      client.recent(kind, { limit: limit + 1, ...(last === undefined ? {} : { cursor: last }) }),
+      READ_DEADLINE_MS,
+    );
+  const first = await pageAfter(cursor);
+  if (first.length === 0) await checkHosted(client, clock, kind);
+  async function* entries() {
+    for (let page = first; page.length > 0; page = page.length > limit ? await pageAfter(page.at(-1)?.cursor) : [])
+      yield* page;
+  }
+  return { entries: entries(), truncated: false };
+};
+
 /** A page of actors of one kind as `show` presents them; null from `show` leaves one out. */
 export async function readPage<T>(
   deps: GatewayDeps,
-  kind: string,
-  query: PageQuery,
-  signal: AbortSignal,
+  { kind, order, query, signal }: { kind: string; order: Order; query: PageQuery; signal: AbortSignal },
   show: (view: ActorView) => T | null,
 ): Promise<Page<T | Unreadable>> {
-  const { listed, truncated } = await idsAfter(deps, kind, query.cursor);
+  const { entries, truncated } = await order(deps, kind, query);
   const until = deps.clock.monotonic() + LIST_DEADLINE_MS;
   const items: (T | Unreadable)[] = [];
-  let read = 0;
-  while (read < listed.length && read < SCAN_LIMIT && items.length < query.limit) {
-    const some = listed.slice(read, read + Math.min(READ_CONCURRENCY, query.limit));
-    const shown = await Promise.all(some.map(({ id }) => readOne(deps, kind, id, { until, signal }, show)));
-    for (const item of shown) {
-      if (items.length >= query.limit) break;
-      read++;
-      if (item !== null) items.push(item);
+  let last: string | null = null;
+  let ahead = await entries.next();
+  for (let read = 0; ahead.done !== true && read < SCAN_LIMIT && items.length < query.limit; ) {
+    // No more than still fit: what is read and not shown would be read again for the next page.
+    const ids: string[] = [];
+    const room = Math.min(READ_CONCURRENCY, query.limit - items.length);
+    for (; ahead.done !== true && ids.length < room; ahead = await entries.next()) {
+      ids.push(ahead.value.id);
+      last = ahead.value.cursor;
     }
+    const shown = await Promise.all(ids.map((id) => readOne(deps, kind, id, { until, signal }, show)));
+    items.push(...shown.filter((item) => item !== null));
+    read += ids.length;
   }
-  return { items, next: read < listed.length ? (listed[read - 1]?.id ?? null) : null, truncated };
+  return { items, next: ahead.done === true ? null : last, truncated };
 }
 
 async function readOne<T>(

@@ -22,6 +22,12 @@ export const ID: Schema = {
   pattern: `^[A-Za-z0-9_:@=+~-]{1,${MAX_ID_LENGTH}}$`,
   description: `1 to ${MAX_ID_LENGTH} of A-Z a-z 0-9 _ : @ = + ~ -`,
 };
+/** Some are an id, others hold one: room for what stands before it. */
+const CURSOR: Schema = {
+  type: "string",
+  pattern: `^[A-Za-z0-9_:@=+~-]{1,${MAX_ID_LENGTH + 32}}$`,
+  description: "the `next` of the page before",
+};
 export const TEXT: Schema = { type: "string" };
 export const WHOLE: Schema = { type: "integer" };
 /** ms since 1970, or null for what has not happened. */
@@ -69,7 +75,7 @@ export const paged = (filters: Readonly<Record<string, Schema>> = {}): Schema =>
     {
       ...filters,
       limit: { type: "integer", minimum: 1, maximum: PAGE_MAX, default: PAGE_DEFAULT },
-      cursor: ID,
+      cursor: CURSOR,
     },
     [...Object.keys(filters), "limit", "cursor"],
   );

@@ -51,6 +51,17 @@ export interface ListedActor {
   readonly node: string | null;
 }
 
+/** One of a listing by last change; `cursor` goes on after it. `node` is null unless it changed within seconds. */
+export interface RecentActor extends ListedActor {
+  readonly cursor: string;
+}
+
+export interface ActorPage {
+  readonly limit: number;
+  /** Of the last entry of the page before. */
+  readonly cursor?: string;
+}
+
 export interface NodeInfo {
   readonly name: string;
   readonly incarnation: string;
@@ -111,6 +122,8 @@ export interface Client {
   abort(kind: KindOf, id: string, event: { readonly type: string }, options?: CallOptions): Promise<void>;
   /** Actors of a kind: those in memory and those with a snapshot. At most {@link LIST_LIMIT}. */
   list(kind: string): Promise<ListedActor[]>;
+  /** Actors of a kind, last changed first; fewer than asked for are the end. Costs what the page does. @throws {PayloadError} No such cursor. */
+  recent(kind: string, page: ActorPage): Promise<RecentActor[]>;
   nodes(): Promise<NodeInfo[]>;
   /** Every input of an actor that the history still has, oldest first, without gaps from `fromRevision`. */
   history(kind: string, id: string): Promise<HistoryEntry[]>;

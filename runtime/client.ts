@@ -4,7 +4,18 @@
  */
 import { makeNames, type Names } from "../nats-config/subjects.ts";
 import { checkAddress, shardOf } from "./address.ts";
-import type { ActorView, CallOptions, Client, DeadLetter, HistoryEntry, KindOf, ListedActor, NodeInfo } from "./api.ts";
+import type {
+  ActorPage,
+  ActorView,
+  CallOptions,
+  Client,
+  DeadLetter,
+  HistoryEntry,
+  KindOf,
+  ListedActor,
+  NodeInfo,
+  RecentActor,
+} from "./api.ts";
 import { Calls, checkDeadline } from "./calls.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { awaitClusterFacts } from "./cluster-facts.ts";
@@ -16,6 +27,7 @@ import { LIST_LIMIT } from "./limits.ts";
 import { MAX_NODES, readMember } from "./membership.ts";
 import type { Broker } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
+import { type ChangedActors, recentActors } from "./recent.ts";
 import { watchActor } from "./watch.ts";
 
 export interface ConnectOptions {
@@ -117,6 +129,12 @@ class TroupeClient implements Client {
     }
     for (const { node, ids } of live) for (const id of ids) found.set(id, { kind, id, node });
     return [...found.values()].sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, LIST_LIMIT);
+  }
+
+  async recent(kind: string, page: ActorPage): Promise<RecentActor[]> {
+    checkAddress(kind, "x");
+    const askChanged = () => this.#askNodes<ChangedActors>({ changed: kind });
+    return await recentActors({ broker: this.broker, names: this.names, askChanged }, kind, page);
   }
 
   async nodes(): Promise<NodeInfo[]> {

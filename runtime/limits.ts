@@ -103,3 +103,5 @@ export const RECOVERY_PAGE = 256;
 export const LIST_LIMIT = 10_000;
 /** Of these one node names so many, those in its memory: with the longest ids they still fit the server's message of 1 MiB. The others are found where they are stored. */
 export const NODE_LIST_LIMIT = 7_500;
+/** Actors changed since their last snapshot that one node names, latest first: with their times they still fit. Others follow with their snapshot, in seconds. */
+export const CHANGED_LIST_LIMIT = 5_000;

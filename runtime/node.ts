@@ -7,6 +7,7 @@ import pino, { type Logger } from "pino";
 import { applyStreams } from "../nats-config/apply.ts";
 import { streamSpecs } from "../nats-config/streams.ts";
 import { makeNames, type Names } from "../nats-config/subjects.ts";
+import type { Activation } from "./activation.ts";
 import { type Address, shardOf } from "./address.ts";
 import type { Client, Node, NodeInfo } from "./api.ts";
 import { clientOn } from "./client.ts";
@@ -18,9 +19,10 @@ import { encodeError, encodeValue } from "./envelope.ts";
 import { AddressError, DeadlineError, DefinitionError, PayloadError, TroupeError } from "./errors.ts";
 import { isInbox } from "./inbox.ts";
 import { Incarnation } from "./incarnation.ts";
-import { ATTEMPT_TIMEOUT_MS, NODE_LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
+import { ATTEMPT_TIMEOUT_MS, CHANGED_LIST_LIMIT, NODE_LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
 import type { Broker, InboundMessage } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
+import type { ChangedActors } from "./recent.ts";
 import { type RunnableKind, runnable } from "./runnable.ts";
 import { VERSION } from "./version.ts";
 
@@ -253,15 +255,31 @@ class TroupeNode implements Node {
   }
 
   #answerTo(question: unknown): unknown {
-    const { info, list } = (question ?? {}) as { info?: unknown; list?: unknown };
+    const { info, list, changed } = (question ?? {}) as { info?: unknown; list?: unknown; changed?: unknown };
     if (info === true) return this.info();
-    if (typeof list === "string") {
-      const mine = [...this.#current.engine.activations.values()].filter(
-        (a) => a.address.kind === list && a.phase === "live" && a.state.revision > 0,
-      );
-      return { node: this.name, ids: mine.slice(0, NODE_LIST_LIMIT).map((a) => a.address.id) };
-    }
-    throw new PayloadError('A node answers { info: true } and { list: "<kind>" }');
+    if (typeof list === "string")
+      return {
+        node: this.name,
+        ids: this.#live(list)
+          .slice(0, NODE_LIST_LIMIT)
+          .map((a) => a.address.id),
+      };
+    if (typeof changed === "string") return this.#changed(changed);
+    throw new PayloadError('A node answers { info: true }, { list: "<kind>" } and { changed: "<kind>" }');
+  }
+
+  #live(kind: string): Activation[] {
+    return [...this.#current.engine.activations.values()].filter(
+      (a) => a.address.kind === kind && a.phase === "live" && a.state.revision > 0,
+    );
+  }
+
+  #changed(kind: string): ChangedActors {
+    const rows = this.#live(kind)
+      .filter((a) => a.uncovered.length > 0)
+      .map((a) => [a.address.id, a.state.timeMs] as const)
+      .sort(([, a], [, b]) => b - a);
+    return { node: this.name, changed: rows.slice(0, CHANGED_LIST_LIMIT) };
   }
 }
 

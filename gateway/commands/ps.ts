@@ -7,7 +7,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { countArgument } from "./arguments.ts";
 import { type CliDeps, CommandContext, common } from "./context.ts";
 import { messageOf } from "./exit.ts";
-import { spanText, stateText, table } from "./output.ts";
+import { spanText, stateText, table, timeText } from "./output.ts";
 
 /** Actors whose state is looked up unless --limit says otherwise: each is one query. */
 const DEFAULT_LIMIT = 100;
@@ -26,20 +26,23 @@ export interface ActorRow extends ListedActor {
   readonly error?: string;
 }
 
-/** Reads the states of the actors of a kind, `limit` at most, in order of their ids. */
+/** Reads the states of the actors of a kind, `limit` at most: in order of their ids, or last changed first. */
 export async function readActors(
   client: Client,
   kind: string,
   limit: number,
+  order: "id" | "recent" = "id",
 ): Promise<{ total: number; actors: ActorRow[] }> {
-  const listed = (await client.list(kind)).toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  const chosen = listed.slice(0, limit);
+  const listed = await client.list(kind); // by id
+  const recent = order === "id" ? listed.slice(0, limit) : await client.recent(kind, { limit });
+  const chosen = recent.map(({ id, node }) => ({ kind, id, node }));
   const rows: ActorRow[] = [];
   for (let from = 0; from < chosen.length; from += CONCURRENCY) {
     const part = chosen.slice(from, from + CONCURRENCY);
     rows.push(...(await Promise.all(part.map((actor) => readActor(client, actor)))));
   }
-  return { total: listed.length, actors: rows };
+  // One may have come between the two looks.
+  return { total: Math.max(listed.length, rows.length), actors: rows };
 }
 
 /** What a list leaves out, as its last line. A listing itself ends at {@link LIST_LIMIT}. */
@@ -67,7 +70,9 @@ async function countKinds(client: Client, nodes: readonly NodeInfo[]): Promise<K
 }
 
 export function psCommand(program: Command, deps: CliDeps): void {
-  common(program.command("ps").description("nodes and kinds; with a kind, its actors and their states"))
+  common(
+    program.command("ps").description("nodes and kinds; with a kind, its actors and their states, last changed first"),
+  )
     .argument("[kind]", "kind of actors to list")
     .option("--limit <count>", "actors shown at most", countArgument, DEFAULT_LIMIT)
     .action(async (kind: string | undefined, { limit }: { limit: number }, command: Command) => {
@@ -102,7 +107,7 @@ async function showCluster(context: CommandContext, clock: Clock): Promise<void>
 
 async function showKind(context: CommandContext, kind: string, limit: number): Promise<void> {
   const report = await context.withClient(async (client) => {
-    const found = await readActors(client, kind, limit);
+    const found = await readActors(client, kind, limit, "recent");
     if (found.total === 0) {
       const known = [...new Set((await client.nodes()).flatMap((node) => node.kinds))];
       if (known.length > 0 && !known.includes(kind)) throw new UnknownKindError(kind, known);
@@ -117,7 +122,8 @@ async function showKind(context: CommandContext, kind: string, limit: number): P
       view?.status ?? "-",
       view?.revision ?? "-",
       view?.node ?? node ?? "-",
+      view === null ? "-" : timeText(view.updatedAtMs),
     ]);
-    return table(["ID", "STATE", "STATUS", "REVISION", "NODE"], rows) + moreText(total, actors);
+    return table(["ID", "STATE", "STATUS", "REVISION", "NODE", "CHANGED"], rows) + moreText(total, actors);
   });
 }

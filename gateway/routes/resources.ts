@@ -3,22 +3,9 @@ import type { FastifyInstance } from "fastify";
 import type { ActorView } from "../../runtime/api.ts";
 import type { GatewayDeps } from "../deps.ts";
 import { list, number, part, stateName, text } from "../fields.ts";
-import { type PageQuery, READ_DEADLINE_MS, readPage } from "../reads.ts";
-import {
-  ANYTHING,
-  answers,
-  ID,
-  listOf,
-  object,
-  orNull,
-  page,
-  paged,
-  TEXT,
-  TIME,
-  TIME_OR_NULL,
-  UNREADABLE,
-  WHOLE,
-} from "../schemas.ts";
+import { byId } from "../reads.ts";
+import { ANYTHING, listOf, object, orNull, TEXT, TIME, TIME_OR_NULL, WHOLE } from "../schemas.ts";
+import { kindRoutes } from "./kind.ts";
 
 const RESOURCE = object({
   id: TEXT,
@@ -52,32 +39,11 @@ function resourceOf({ id, value, context, updatedAtMs, revision, node }: ActorVi
 }
 
 export function resourceRoutes(app: FastifyInstance, deps: GatewayDeps): void {
-  app.get<{ Querystring: PageQuery }>(
-    "/api/resources",
-    {
-      schema: {
-        operationId: "listResources",
-        tags: ["resources"],
-        summary: "Locks in order of their ids; those that cannot be read are marked",
-        querystring: paged(),
-        response: answers({ 200: ["A page of locks", page({ anyOf: [RESOURCE, UNREADABLE] })] }, [404]),
-      },
-    },
-    async ({ query, signal }) => readPage(deps, "resource", query, signal, resourceOf),
-  );
-
-  app.get<{ Params: { id: string } }>(
-    "/api/resources/:id",
-    {
-      schema: {
-        operationId: "readResource",
-        tags: ["resources"],
-        summary: "One lock: holder, token, queue and the history of grants",
-        params: object({ id: ID }),
-        response: answers({ 200: ["The lock", RESOURCE] }, [404, 409]),
-      },
-    },
-    async ({ params, signal }) =>
-      resourceOf(await deps.client.query("resource", params.id, { deadlineMs: READ_DEADLINE_MS, signal })),
-  );
+  kindRoutes(app, deps, {
+    kind: "resource",
+    plural: "resources",
+    names: { list: "listResources", read: "readResource" },
+    list: { summary: "Locks in order of their ids", order: byId, item: RESOURCE, show: resourceOf },
+    one: { summary: "One lock: holder, token, queue and the history of grants", item: RESOURCE, show: resourceOf },
+  });
 }

@@ -3,22 +3,9 @@ import type { FastifyInstance } from "fastify";
 import type { ActorView } from "../../runtime/api.ts";
 import type { GatewayDeps } from "../deps.ts";
 import { list, number, part, stateName, text } from "../fields.ts";
-import { type PageQuery, READ_DEADLINE_MS, readPage } from "../reads.ts";
-import {
-  ANYTHING,
-  answers,
-  ID,
-  listOf,
-  object,
-  orNull,
-  page,
-  paged,
-  type Schema,
-  TEXT,
-  TIME_OR_NULL,
-  UNREADABLE,
-  WHOLE,
-} from "../schemas.ts";
+import { newestFirst } from "../reads.ts";
+import { ANYTHING, ID, listOf, object, orNull, type Schema, TEXT, TIME_OR_NULL, WHOLE } from "../schemas.ts";
+import { kindRoutes } from "./kind.ts";
 
 /** States of a task, in the order it goes through them; the last four are final. */
 const STATES = [
@@ -32,6 +19,9 @@ const STATES = [
   "unknown",
   "aborted",
 ];
+
+/** Of a step that is still to be done. */
+const OPEN: readonly (string | null)[] = ["pending", "running"];
 
 const SUMMARY_FIELDS: Readonly<Record<string, Schema>> = {
   id: TEXT,
@@ -47,6 +37,9 @@ const SUMMARY_FIELDS: Readonly<Record<string, Schema>> = {
     ...orNull(object({ resource: TEXT, token: WHOLE })),
     description: "the device's lock, with its fencing token",
   },
+  stepsTotal: WHOLE,
+  stepsDone: { ...WHOLE, description: "steps that neither wait nor run" },
+  evidenceCount: WHOLE,
   reason: { ...orNull(TEXT), description: "why it did not succeed" },
   updatedAtMs: TIME_OR_NULL,
 };
@@ -66,6 +59,7 @@ function summaryOf({ id, value, context, updatedAtMs }: ActorView) {
   const spec = part(own["spec"]);
   const { host, device } = part(spec["device"]);
   const { resource, token } = part(own["lock"]);
+  const steps = list(own["steps"]);
   return {
     id,
     state: stateName(value),
@@ -77,6 +71,9 @@ function summaryOf({ id, value, context, updatedAtMs }: ActorView) {
     startedAtMs: number(own["startedAtMs"]),
     endedAtMs: number(own["endedAtMs"]),
     lock: typeof resource === "string" && typeof token === "number" ? { resource, token } : null,
+    stepsTotal: steps.length,
+    stepsDone: steps.filter((step) => !OPEN.includes(text(part(step)["status"]))).length,
+    evidenceCount: list(own["evidence"]).length,
     reason: text(own["reason"]),
     updatedAtMs,
   };
@@ -95,37 +92,21 @@ function taskOf(view: ActorView) {
 }
 
 export function taskRoutes(app: FastifyInstance, deps: GatewayDeps): void {
-  app.get<{ Querystring: PageQuery & { readonly state?: string; readonly agent?: string } }>(
-    "/api/tasks",
-    {
-      schema: {
-        operationId: "listTasks",
-        tags: ["tasks"],
-        summary: "Tasks in order of their ids; those that cannot be read are marked",
-        querystring: paged({ state: { enum: STATES }, agent: ID }),
-        response: answers({ 200: ["A page of tasks", page({ anyOf: [SUMMARY, UNREADABLE] })] }, [404]),
-      },
-    },
-    async ({ query, signal }) =>
-      readPage(deps, "task", query, signal, (view) => {
+  kindRoutes(app, deps, {
+    kind: "task",
+    plural: "tasks",
+    names: { list: "listTasks", read: "readTask" },
+    list: {
+      summary: "Tasks, last changed first",
+      order: newestFirst,
+      item: SUMMARY,
+      filters: { state: { enum: STATES }, agent: ID },
+      show: (view, query) => {
         const task = summaryOf(view);
         const wanted = (query.state ?? task.state) === task.state && (query.agent ?? task.agent) === task.agent;
         return wanted ? task : null;
-      }),
-  );
-
-  app.get<{ Params: { id: string } }>(
-    "/api/tasks/:id",
-    {
-      schema: {
-        operationId: "readTask",
-        tags: ["tasks"],
-        summary: "One task: state, steps, evidence, lock and reason",
-        params: object({ id: ID }),
-        response: answers({ 200: ["The task", TASK] }, [404, 409]),
       },
     },
-    async ({ params, signal }) =>
-      taskOf(await deps.client.query("task", params.id, { deadlineMs: READ_DEADLINE_MS, signal })),
-  );
+    one: { summary: "One task: state, steps, evidence, lock and reason", item: TASK, show: taskOf },
+  });
 }

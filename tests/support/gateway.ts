@@ -80,7 +80,7 @@ export class FarSide {
   };
 
   readonly client = (): Client => {
-    const made: Pick<Client, "names" | "broker" | "query" | "list" | "nodes" | "history"> = {
+    const made: Pick<Client, "names" | "broker" | "query" | "list" | "recent" | "nodes" | "history"> = {
       names: makeNames(),
       // The gateway uses no more of the broker than this.
       broker: this.#broker() as Broker,
@@ -97,6 +97,15 @@ export class FarSide {
         return [...this.actors.values()]
           .filter((view) => view.kind === kind)
           .map(({ id }) => ({ kind, id, node: "n1" }));
+      },
+      recent: async (kind, { limit, cursor }) => {
+        this.#call(`recent ${kind}`);
+        const newest = [...this.actors.values()]
+          .filter((view) => view.kind === kind)
+          .sort((a, b) => b.updatedAtMs - a.updatedAtMs || (a.id < b.id ? -1 : 1))
+          .map(({ id, updatedAtMs }) => ({ kind, id, node: null, cursor: `c${updatedAtMs}:${id}` }));
+        const from = newest.findIndex((actor) => actor.cursor === cursor) + 1;
+        return newest.slice(from, from + limit);
       },
       nodes: async () => {
         this.#call("nodes");

@@ -86,8 +86,18 @@ const COMMANDS: readonly (readonly [args: readonly string[], world: CliWorld, js
   ],
   [
     ["ps", "counter"],
-    { client: { list: async (kind) => [{ kind, id: "a", node: null }], query: async () => viewOf() } },
-    { kind: "counter", total: 1, actors: [{ kind: "counter", id: "a", node: null, view: viewOf() }] },
+    {
+      client: {
+        list: async (kind) => ["a", "b", "c"].map((id) => ({ kind, id, node: null })),
+        recent: async (kind) => ["c", "a"].map((id) => ({ kind, id, node: null, cursor: "s1" })),
+        query: async () => viewOf(),
+      },
+    },
+    {
+      kind: "counter",
+      total: 3,
+      actors: ["c", "a"].map((id) => ({ kind: "counter", id, node: null, view: viewOf() })),
+    },
   ],
   [
     ["locks"],
@@ -182,7 +192,7 @@ describe("exit codes", () => {
   });
 
   test("`ps` ends 4 for a kind that no node hosts, and 0 for one without actors", async () => {
-    const client = { list: async () => [], nodes: async () => [NODE] };
+    const client = { list: async () => [], recent: async () => [], nodes: async () => [NODE] };
     expect(await cli(["ps", "counte"], { client })).toMatchObject({
       exit: 4,
       err: expect.stringContaining("counter, task"),
@@ -310,11 +320,18 @@ describe("the command line", () => {
 
   test("prints bytes and control characters so that neither JSON nor the terminal breaks", async () => {
     const view = viewOf({ context: { bytes: new Uint8Array([1, 2]), text: "a\u001b[2Jb" } });
-    const client = { query: async () => view, list: async (kind: string) => [{ kind, id: "x\u001b[2J", node: null }] };
+    const listed = { kind: "counter", id: "x\u001b[2J", node: null };
+    const client = {
+      query: async () => view,
+      list: async () => [listed],
+      recent: async () => [{ ...listed, cursor: "s1" }],
+    };
     expect(JSON.parse((await cli(["query", "counter", "a", "--json"], { client })).out)).toMatchObject({
       context: { bytes: "AQI=" },
     });
-    expect((await cli(["ps", "counter"], { client })).out).not.toContain("\u001b");
+    const { out } = await cli(["ps", "counter"], { client });
+    expect(out).toContain("x [2J");
+    expect(out).not.toContain("\u001b");
   });
 });
 

@@ -37,6 +37,7 @@ function fakeClient(answers: Partial<Client>, onClose: () => void): Client {
     },
     abort: missing("abort"),
     list: missing("list"),
+    recent: missing("recent"),
     nodes: missing("nodes"),
     history: missing("history"),
     deadLetters: missing("deadLetters"),

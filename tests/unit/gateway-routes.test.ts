@@ -134,6 +134,27 @@ describe("/api/tasks", () => {
     });
   });
 
+  test("lists the last changed first, with counts of steps and evidence, and says whether there is more", async () => {
+    const { send, far } = await openDoor();
+    for (const [id, updatedAtMs] of [
+      ["a", 1],
+      ["b", 3],
+      ["c", 2],
+    ] as const)
+      far.add("task", id, "running", { ...task("qa"), steps: [STEP, { ...STEP, status: "pending" }] }, { updatedAtMs });
+    const list = async (query: string) =>
+      (await send({ url: `/api/tasks?${query}` })).json<{ items: { id: string }[]; next: string | null }>();
+    const first = await list("limit=2");
+    expect(first.items).toMatchObject([
+      { id: "b", stepsTotal: 2, stepsDone: 1, evidenceCount: 1 },
+      { id: "c", stepsTotal: 2, stepsDone: 1, evidenceCount: 1 },
+    ]);
+    expect(far.calls.filter((call) => call.startsWith("query"))).toEqual(["query task/b", "query task/c"]);
+    const second = await list(`limit=2&cursor=${first.next}`);
+    expect([second.items.map(({ id }) => id), second.next]).toEqual([["a"], null]);
+    expect((await list("limit=3")).next).toBeNull();
+  });
+
   test("filters by state and agent, and goes on where a page ended", async () => {
     const { send, far } = await openDoor();
     for (let n = 10; n < 90; n++)

@@ -1,0 +1,65 @@
+/** The two reads of a kind that has routes of its own: a page of its actors, and one of them. Invariant: reads only. */
+import type { FastifyInstance } from "fastify";
+import type { ActorView } from "../../runtime/api.ts";
+import type { GatewayDeps } from "../deps.ts";
+import { type Order, type PageQuery, READ_DEADLINE_MS, readPage } from "../reads.ts";
+import { answers, ID, object, page, paged, type Schema, UNREADABLE } from "../schemas.ts";
+
+/** Filters are those of the lists that have them. */
+export interface ListQuery extends PageQuery {
+  readonly state?: string;
+  readonly agent?: string;
+}
+
+export interface KindRoutes {
+  readonly kind: string;
+  /** As in `/api/tasks`; also the tag. */
+  readonly plural: string;
+  /** As in `listTasks`. */
+  readonly names: { readonly list: string; readonly read: string };
+  readonly list: {
+    readonly summary: string;
+    readonly order: Order;
+    readonly item: Schema;
+    readonly filters?: Readonly<Record<string, Schema>>;
+    /** Null leaves the actor out. */
+    readonly show: (view: ActorView, query: ListQuery) => object | null;
+  };
+  readonly one: { readonly summary: string; readonly item: Schema; readonly show: (view: ActorView) => object };
+}
+
+export function kindRoutes(
+  app: FastifyInstance,
+  deps: GatewayDeps,
+  { kind, plural, names, list, one }: KindRoutes,
+): void {
+  app.get<{ Querystring: ListQuery }>(
+    `/api/${plural}`,
+    {
+      schema: {
+        operationId: names.list,
+        tags: [plural],
+        summary: `${list.summary}; those that cannot be read are marked`,
+        querystring: paged(list.filters),
+        response: answers({ 200: [`A page of ${plural}`, page({ anyOf: [list.item, UNREADABLE] })] }, [404]),
+      },
+    },
+    async ({ query, signal }) =>
+      readPage(deps, { kind, order: list.order, query, signal }, (view) => list.show(view, query)),
+  );
+
+  app.get<{ Params: { id: string } }>(
+    `/api/${plural}/:id`,
+    {
+      schema: {
+        operationId: names.read,
+        tags: [plural],
+        summary: one.summary,
+        params: object({ id: ID }),
+        response: answers({ 200: [`The ${kind}`, one.item] }, [404, 409]),
+      },
+    },
+    async ({ params, signal }) =>
+      one.show(await deps.client.query(kind, params.id, { deadlineMs: READ_DEADLINE_MS, signal })),
+  );
+}
