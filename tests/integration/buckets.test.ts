@@ -1,39 +1,21 @@
 /** What somebody else wrote into the cluster's buckets. Invariant: nodes that run go on, and say what is wrong. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { assign, setup } from "xstate";
 import type { Client } from "../../runtime/api.ts";
-import { defineActor } from "../../runtime/define-actor.ts";
-import { startCluster, type TestCluster, type TestNode } from "../support/cluster.ts";
-import { startTestServer, type TestServer } from "../support/nats.ts";
+import { counterKind, startWatchedCluster, type TestNode, type WatchedCluster } from "../support/cluster.ts";
 
-const machine = setup({ types: { context: {} as { n: number }, events: {} as { type: "ADD" } } }).createMachine({
-  context: { n: 0 },
-  on: { ADD: { actions: assign({ n: ({ context }) => context.n + 1 }) } },
-});
-
-let server: TestServer;
-let cluster: TestCluster;
+let watched: WatchedCluster;
 let client: Client;
-const crashes: unknown[] = [];
-const note = (error: unknown) => void crashes.push(error);
 beforeAll(async () => {
-  process.prependListener("uncaughtException", note).prependListener("unhandledRejection", note);
-  server = await startTestServer();
-  cluster = await startCluster({ server, kinds: [defineActor({ kind: "counter", machine })] });
-  client = cluster.client;
+  watched = await startWatchedCluster([counterKind]);
+  client = watched.client;
 });
-afterAll(async () => {
-  process.off("uncaughtException", note).off("unhandledRejection", note);
-  for (const node of [...cluster.nodes]) await cluster.crash(node);
-  await cluster.stop();
-  await server.stop();
-});
+afterAll(() => watched.stop());
 
 test.each(["not json", "null", "5", '"x"', "[]", "{}", '{"name":5}'])(
   "%s as a member or a shard ends no node",
   async (text) => {
     const { broker, names } = client;
-    const before = (cluster.nodes[0] as TestNode).node.incarnation;
+    const before = (watched.cluster.nodes[0] as TestNode).node.incarnation;
     const data = Buffer.from(text);
     await broker.append(names.kv.nodes.key("foreign"), data);
     await broker.append(names.kv.nodes.key("foreign.1"), data);
@@ -48,8 +30,8 @@ test.each(["not json", "null", "5", '"x"', "[]", "{}", '{"name":5}'])(
     await told.promise;
     following.unsubscribe();
     await client.tell("counter", "a", { type: "ADD" });
-    expect(crashes).toEqual([]);
-    expect((cluster.nodes[0] as TestNode).node.incarnation).toBe(before);
+    expect(watched.crashes).toEqual([]);
+    expect((watched.cluster.nodes[0] as TestNode).node.incarnation).toBe(before);
     expect((await client.nodes()).map(({ name }) => name)).toEqual(["n1"]);
   },
 );

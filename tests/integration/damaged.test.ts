@@ -1,35 +1,17 @@
 /** A stored state that cannot be read. Invariant: its own actor is refused, loudly; the node and all other actors go on. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { assign, setup } from "xstate";
 import { shardOf } from "../../runtime/address.ts";
 import type { Client } from "../../runtime/api.ts";
 import { encode } from "../../runtime/codec.ts";
-import { defineActor } from "../../runtime/define-actor.ts";
-import { startCluster, type TestCluster, until } from "../support/cluster.ts";
-import { startTestServer, type TestServer } from "../support/nats.ts";
+import { counterKind, startWatchedCluster, until, type WatchedCluster } from "../support/cluster.ts";
 
-const machine = setup({ types: { context: {} as { n: number }, events: {} as { type: "ADD" } } }).createMachine({
-  context: { n: 0 },
-  on: { ADD: { actions: assign({ n: ({ context }) => context.n + 1 }) } },
-});
-
-let server: TestServer;
-let cluster: TestCluster;
+let watched: WatchedCluster;
 let client: Client;
-const crashes: unknown[] = [];
-const note = (error: unknown) => void crashes.push(error);
 beforeAll(async () => {
-  process.prependListener("uncaughtException", note).prependListener("unhandledRejection", note);
-  server = await startTestServer();
-  cluster = await startCluster({ server, kinds: [defineActor({ kind: "counter", machine })] });
-  client = cluster.client;
+  watched = await startWatchedCluster([counterKind]);
+  client = watched.client;
 });
-afterAll(async () => {
-  process.off("uncaughtException", note).off("unhandledRejection", note);
-  for (const node of [...cluster.nodes]) await cluster.crash(node);
-  await cluster.stop();
-  await server.stop();
-});
+afterAll(() => watched.stop());
 
 const subjectOf = (id: string) => client.names.snapshot(shardOf("counter", id, client.shards), "counter", id);
 /** Bytes that are no snapshot, each wrong in its own layer. */
@@ -49,7 +31,7 @@ test.each(Object.keys(DAMAGED))("an actor whose stored %s is damaged is refused"
   await expect(told).rejects.toMatchObject({
     code: expect.stringMatching(/CORRUPT_RECORD|VERSION_MISMATCH/) as string,
   });
-  expect(crashes).toEqual([]);
+  expect(watched.crashes).toEqual([]);
 });
 
 test("a new owner serves the shards of actors that are damaged, but not these", async () => {
@@ -58,7 +40,7 @@ test("a new owner serves the shards of actors that are damaged, but not these", 
     await client.tell("counter", `b-${what}`, { type: "ADD" });
     await client.broker.append(subjectOf(`b-${what}`), DAMAGED[what] as Uint8Array);
   }
-  await cluster.restart();
+  await watched.cluster.restart();
   await until("the good one to be served", async () => (await client.query("counter", "good")).revision === 1);
   for (const what of Object.keys(DAMAGED)) {
     const told = client.tell("counter", `b-${what}`, { type: "ADD" }, { deadlineMs: 2_000 });
@@ -66,5 +48,5 @@ test("a new owner serves the shards of actors that are damaged, but not these", 
       code: expect.stringMatching(/CORRUPT_RECORD|VERSION_MISMATCH/) as string,
     });
   }
-  expect(crashes).toEqual([]);
+  expect(watched.crashes).toEqual([]);
 });

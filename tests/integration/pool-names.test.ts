@@ -4,8 +4,7 @@ import { setup } from "xstate";
 import { publish } from "../../runtime/author.ts";
 import type { Client } from "../../runtime/api.ts";
 import { defineActor } from "../../runtime/define-actor.ts";
-import { startCluster, type TestCluster, type TestNode, until } from "../support/cluster.ts";
-import { startTestServer, type TestServer } from "../support/nats.ts";
+import { startWatchedCluster, type TestNode, until, type WatchedCluster } from "../support/cluster.ts";
 
 interface Say {
   readonly type: "SAY";
@@ -25,23 +24,13 @@ const machine = setup({ types: { events: {} as Say | { type: "PING" } } }).creat
   },
 });
 
-let server: TestServer;
-let cluster: TestCluster;
+let watched: WatchedCluster;
 let client: Client;
-const crashes: unknown[] = [];
-const note = (error: unknown) => void crashes.push(error);
 beforeAll(async () => {
-  process.prependListener("uncaughtException", note).prependListener("unhandledRejection", note);
-  server = await startTestServer();
-  cluster = await startCluster({ server, kinds: [defineActor({ kind: "sayer", machine })] });
-  client = cluster.client;
+  watched = await startWatchedCluster([defineActor({ kind: "sayer", machine })]);
+  client = watched.client;
 });
-afterAll(async () => {
-  process.off("uncaughtException", note).off("unhandledRejection", note);
-  for (const node of [...cluster.nodes]) await cluster.crash(node);
-  await cluster.stop();
-  await server.stop();
-});
+afterAll(() => watched.stop());
 
 /** Each with whether it is taken by its pool, refused by it, or poison. */
 const NAMES: Readonly<
@@ -61,7 +50,7 @@ const NAMES: Readonly<
 
 test.each(Object.keys(NAMES))("%s", async (what) => {
   const [event, pool, end] = NAMES[what] as (typeof NAMES)[string];
-  const { node } = cluster.nodes[0] as TestNode;
+  const { node } = watched.cluster.nodes[0] as TestNode;
   const before = node.incarnation;
   const { broker, names } = client;
   const count = async () => (await broker.read(names.stream.pool, { subject: names.poolAll })).length;
@@ -78,5 +67,5 @@ test.each(Object.keys(NAMES))("%s", async (what) => {
   expect(await dead()).toBe(end === "taken" ? 0 : 1);
   await client.tell("sayer", what, { type: "PING" } as never);
   expect(node.incarnation).toBe(before);
-  expect(crashes).toEqual([]);
+  expect(watched.crashes).toEqual([]);
 });

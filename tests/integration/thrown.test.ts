@@ -3,8 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { assign, fromPromise, setup } from "xstate";
 import type { Client } from "../../runtime/api.ts";
 import { defineActor } from "../../runtime/define-actor.ts";
-import { startCluster, type TestCluster, until } from "../support/cluster.ts";
-import { startTestServer, type TestServer } from "../support/nats.ts";
+import { startWatchedCluster, until, type WatchedCluster } from "../support/cluster.ts";
 
 const circular: Record<string, unknown> = {};
 circular["self"] = circular;
@@ -58,29 +57,19 @@ const machine = setup({
   },
 });
 
-let server: TestServer;
-let cluster: TestCluster;
+let watched: WatchedCluster;
 let client: Client;
-const unhandled: unknown[] = [];
-const note = (error: unknown) => void unhandled.push(error);
-
 beforeAll(async () => {
-  process.prependListener("uncaughtException", note).prependListener("unhandledRejection", note);
-  server = await startTestServer();
-  cluster = await startCluster({ server, kinds: [defineActor({ kind: "thrower", machine })] });
-  client = cluster.client;
+  watched = await startWatchedCluster([defineActor({ kind: "thrower", machine })]);
+  client = watched.client;
 });
-afterAll(async () => {
-  process.off("uncaughtException", note).off("unhandledRejection", note);
-  await cluster.stop();
-  await server.stop();
-});
+afterAll(() => watched.stop());
 
 test.each(Object.keys(THROWN))("a transition that throws a %s value is poison", async (what) => {
   const thrown = client.ask("thrower", `t-${what}`, { type: "THROW", what } as never, { deadlineMs: 2_000 });
   await expect(thrown).rejects.toMatchObject({ code: "POISON_MESSAGE" });
   await until("the dead letter", async () => (await client.deadLetters()).some(({ id }) => id === `t-${what}`));
-  expect(unhandled).toEqual([]);
+  expect(watched.crashes).toEqual([]);
 });
 
 test.each(Object.keys(THROWN))("an invocation that rejects with a %s value has failed", async (what) => {
@@ -89,5 +78,5 @@ test.each(Object.keys(THROWN))("an invocation that rejects with a %s value has f
     const { value, context } = await client.query("thrower", `w-${what}`);
     return value === "idle" && (context as { error: unknown }).error !== null;
   });
-  expect(unhandled).toEqual([]);
+  expect(watched.crashes).toEqual([]);
 });

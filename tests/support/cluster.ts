@@ -5,12 +5,13 @@
 import { once } from "node:events";
 import type { NatsConnection } from "nats";
 import pino from "pino";
+import { assign, setup } from "xstate";
 import type { Client, Node } from "../../runtime/api.ts";
 import { connect } from "../../runtime/client.ts";
 import { type Clock, systemClock, type TimerHandle } from "../../runtime/clock.ts";
-import type { ActorKind } from "../../runtime/define-actor.ts";
+import { type ActorKind, defineActor } from "../../runtime/define-actor.ts";
 import { startNode } from "../../runtime/node.ts";
-import type { TestServer } from "./nats.ts";
+import { startTestServer, type TestServer } from "./nats.ts";
 
 /** How long a condition may take before the test has failed, in ms. A fail-over by lease takes about 3 s. */
 export const PATIENCE_MS = 10_000;
@@ -161,6 +162,43 @@ export async function withCluster(
     await cluster.stop();
   }
 }
+
+/** A cluster on a server of its own that may be damaged, and everything that would have ended a node's process meanwhile. */
+export interface WatchedCluster {
+  readonly cluster: TestCluster;
+  readonly client: Client;
+  readonly crashes: readonly unknown[];
+  /** Its nodes are cut off: what a test left behind need not be drained. */
+  stop(): Promise<void>;
+}
+
+export async function startWatchedCluster(kinds: readonly ActorKind[]): Promise<WatchedCluster> {
+  const crashes: unknown[] = [];
+  const note = (error: unknown) => void crashes.push(error);
+  process.prependListener("uncaughtException", note).prependListener("unhandledRejection", note);
+  const server = await startTestServer();
+  const cluster = await startCluster({ server, kinds });
+  return {
+    cluster,
+    client: cluster.client,
+    crashes,
+    stop: async () => {
+      process.off("uncaughtException", note).off("unhandledRejection", note);
+      for (const node of [...cluster.nodes]) await cluster.crash(node);
+      await cluster.stop();
+      await server.stop();
+    },
+  };
+}
+
+/** Counts its inputs. */
+export const counterKind = defineActor({
+  kind: "counter",
+  machine: setup({ types: { context: {} as { n: number }, events: {} as { type: "ADD" } } }).createMachine({
+    context: { n: 0 },
+    on: { ADD: { actions: assign({ n: ({ context }) => context.n + 1 }) } },
+  }),
+});
 
 /** Looks until `probe` gives something other than undefined or false. @throws The deadline passed. */
 export async function until<T>(
