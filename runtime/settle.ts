@@ -4,6 +4,7 @@
  */
 import type { Activation } from "./activation.ts";
 import type { Engine } from "./engine.ts";
+import { SealedError } from "./errors.ts";
 
 /** Pause between looks at the actors, in ms: about one commit. */
 const POLL_MS = 1;
@@ -13,7 +14,7 @@ const GRACE_MS = 100;
 /**
  * Serves what waits for the picked actors until all of it is committed, then freezes them. Those that never rest are frozen when
  * their grace is over: timers and results of their own are dropped then, and recur at the next owner.
- * @throws What ended the journal.
+ * @throws What ended the journal. @throws {SealedError} The incarnation ended meanwhile: what it had not committed is void.
  */
 export async function settleActors(engine: Engine, picks: (activation: Activation) => boolean): Promise<void> {
   const { clock } = engine.options;
@@ -28,5 +29,8 @@ export async function settleActors(engine: Engine, picks: (activation: Activatio
     engine.scheduler.serve();
     await new Promise<void>((resolve) => clock.setTimeout(resolve, POLL_MS));
   }
+  // Its actors have left memory uncommitted: who took this for rest would store them.
+  if (engine.options.closed.aborted)
+    throw new SealedError("The incarnation ended: its shards are left to the next owner");
   freeze();
 }
