@@ -86,7 +86,8 @@ export class Checkpointer {
     let floor = engine.owned.size > 0 ? committed : 0;
     // Shards that are leaving are not owned any more, but until they are stored only the journal has their inputs.
     for (const { seq } of found.values()) floor = Math.min(floor, seq);
-    const writes: Promise<void>[] = [];
+    // Decided for all before the first is written: a shard that was taken ends it, and no write may be left without its reader.
+    const writes: (() => Promise<void>)[] = [];
     for (const shard of engine.owned) {
       const entry = table.entries.get(shard);
       const old = (entry as ShardEntry).record;
@@ -98,9 +99,9 @@ export class Checkpointer {
       const journals = checkpoint >= sealedAt ? [mine] : old.journals;
       const record = { ...old, checkpoint, journals, busy: [...new Set([...busy, ...this.unwoken(shard)])].sort() };
       floor = Math.min(floor, checkpoint);
-      if (JSON.stringify(record) !== JSON.stringify(old)) writes.push(table.write(shard, record, entry));
+      if (JSON.stringify(record) !== JSON.stringify(old)) writes.push(() => table.write(shard, record, entry));
     }
-    await Promise.all(writes);
+    await Promise.all(writes.map((write) => write()));
     if (floor <= this.#purgedBelow) return;
     // The last record stays: the fence of the next append compares with it.
     await this.#o.broker.purge(this.#o.names.stream.journal, {
