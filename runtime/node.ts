@@ -44,6 +44,9 @@ export interface NodeOptions {
   readonly verifyDeterminism?: boolean;
 }
 
+/** What a node is, wherever its connection comes from. */
+export type LocalNodeOptions = Omit<NodeOptions, "servers" | "replicas" | "waitMs">;
+
 const NODE_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 /**
@@ -64,22 +67,27 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     waitMs: options.waitMs ?? 10_000,
   });
   try {
-    const names = makeNames(options);
-    await applyStreams(broker.connection, streamSpecs(names, { replicas: options.replicas ?? 1 }));
-    const { shards } = await ensureClusterFacts(broker, names);
-    const node = new TroupeNode(options, broker, names, shards, clock);
-    await node.start();
-    return node;
+    await applyStreams(broker.connection, streamSpecs(makeNames(options), { replicas: options.replicas ?? 1 }));
+    return await startNodeOn(broker, { ...options, clock });
   } catch (error) {
     await broker.close();
     throw error;
   }
 }
 
+/** As {@link startNode}, on a connection to a server that has the cluster's streams. The node closes it when it stops. */
+export async function startNodeOn(broker: Broker, options: LocalNodeOptions): Promise<Node> {
+  const names = makeNames(options);
+  const { shards } = await ensureClusterFacts(broker, names);
+  const node = new TroupeNode(options, broker, names, shards, options.clock ?? systemClock);
+  await node.start();
+  return node;
+}
+
 class TroupeNode implements Node {
   readonly name: string;
   readonly client: Client;
-  readonly #options: NodeOptions;
+  readonly #options: LocalNodeOptions;
   readonly #broker: Broker;
   readonly #names: Names;
   readonly #shards: number;
@@ -94,7 +102,7 @@ class TroupeNode implements Node {
   #stopping: Promise<void> | undefined;
   #restart: TimerHandle | undefined;
 
-  constructor(options: NodeOptions, broker: Broker, names: Names, shards: number, clock: Clock) {
+  constructor(options: LocalNodeOptions, broker: Broker, names: Names, shards: number, clock: Clock) {
     this.name = options.name;
     this.#options = options;
     this.#broker = broker;
