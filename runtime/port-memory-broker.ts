@@ -25,6 +25,7 @@ import { type Latency, MemoryLink } from "./port-memory-link.ts";
 import { appendHeaders, refuseOversize } from "./port-memory-headers.ts";
 import { MemoryReaders } from "./port-memory-readers.ts";
 import type { Interest, MemoryServer, Packet } from "./port-memory-server.ts";
+import { matcherOf } from "./port-memory-subject.ts";
 
 /** The server's default, in bytes. */
 const DEFAULT_MAX_PAYLOAD = 1_048_576;
@@ -44,6 +45,7 @@ export interface PartitionOptions {
 }
 
 export interface MemoryBrokerOptions {
+  /** The node's own. */
   readonly clock: Clock;
   /** One way, each message, drawn by the clock's chance. Default none: microtasks carry all. */
   readonly latencyMs?: Latency;
@@ -66,7 +68,7 @@ export class MemoryBroker implements Broker {
 
   constructor(server: MemoryServer, id: string, { clock, latencyMs, maxPayload }: MemoryBrokerOptions) {
     this.#server = server;
-    this.#link = new MemoryLink(clock, latencyMs ?? { min: 0, max: 0 });
+    this.#link = new MemoryLink(server.clock, clock, latencyMs ?? { min: 0, max: 0 });
     this.#calls = new MemoryCalls(clock, this.#link);
     this.maxPayload = maxPayload ?? DEFAULT_MAX_PAYLOAD;
     this.#inbox = `_INBOX.${id}.`;
@@ -240,7 +242,7 @@ export class MemoryBroker implements Broker {
 
   #listen(filter: string, onPacket: (packet: Packet) => void): Subscription {
     const interest: Interest = {
-      filter,
+      matches: matcherOf(filter),
       send: (packet) =>
         this.#link.toClient(() => {
           if (this.#interests.has(interest)) onPacket(packet);

@@ -5,11 +5,13 @@
 import type { FollowOptions, StoredMessage } from "./port.ts";
 import type { MemoryLink } from "./port-memory-link.ts";
 import type { MemoryStream } from "./port-memory-stream.ts";
+import { type Matcher, matcherOfAny } from "./port-memory-subject.ts";
 
 export class MemoryFollower {
   readonly #stream: MemoryStream;
   readonly #link: MemoryLink;
   readonly #options: FollowOptions;
+  readonly #matches: Matcher;
   readonly #onMessage: (message: StoredMessage) => void;
   #unwatch: (() => void) | undefined;
   #started = false;
@@ -30,6 +32,7 @@ export class MemoryFollower {
     this.#stream = stream;
     this.#link = link;
     this.#options = options;
+    this.#matches = matcherOfAny(options.subjects);
     this.#onMessage = onMessage;
   }
 
@@ -85,7 +88,7 @@ export class MemoryFollower {
       this.#tipAt += 1;
       if (tip !== undefined) return tip; // gone if it was replaced meanwhile; the newer one follows
     }
-    const message = this.#stream.next(this.#options.subjects, this.#cursor);
+    const message = this.#stream.next(this.#matches, this.#cursor);
     this.#cursor = message === undefined ? this.#stream.lastSeq + 1 : message.seq + 1;
     return message;
   }

@@ -6,6 +6,7 @@ import type { Clock, TimerHandle } from "./clock.ts";
 import type { ConsumeOptions, Delivery } from "./port.ts";
 import type { MemoryLink } from "./port-memory-link.ts";
 import type { MemoryStream } from "./port-memory-stream.ts";
+import { type Matcher, matcherOfAny } from "./port-memory-subject.ts";
 
 /** One process's share of a group. */
 export class Member {
@@ -42,6 +43,7 @@ export class MemoryGroup {
   readonly #pending = new Map<number, Pending>();
   readonly #again: Pending[] = [];
   #options: ConsumeOptions;
+  #matches: Matcher;
   #cursor = 1;
   #turn = 0;
 
@@ -49,12 +51,14 @@ export class MemoryGroup {
     this.#clock = clock;
     this.#stream = stream;
     this.#options = options;
+    this.#matches = matcherOfAny(options.subjects);
     stream.watch(() => this.pump());
   }
 
   join(member: Member, options: ConsumeOptions): void {
     if (member.stopped) return;
     this.#options = options;
+    this.#matches = matcherOfAny(options.subjects);
     this.#members.push(member);
     this.pump();
   }
@@ -104,7 +108,7 @@ export class MemoryGroup {
       if (this.#stream.at(again.seq) !== undefined) return again;
       this.#pending.delete(again.seq);
     }
-    const message = this.#stream.next(this.#options.subjects, this.#cursor);
+    const message = this.#stream.next(this.#matches, this.#cursor);
     this.#cursor = message === undefined ? this.#stream.lastSeq + 1 : message.seq + 1;
     if (message === undefined) return undefined;
     const pending: Pending = { seq: message.seq, attempt: 0, holder: undefined, timer: undefined };

@@ -1,6 +1,7 @@
 /**
  * The wire between one simulated node and the in-memory server. Invariant: each direction delivers in the order sent or
- * not at all; what was under way when the wire was cut never arrives.
+ * not at all; what was under way when the wire was cut never arrives. What a node sent travels by the server's clock, what
+ * it is sent by its own: a node that stands still is heard out, and hears nothing until it goes on.
  */
 import type { Clock } from "./clock.ts";
 
@@ -10,20 +11,21 @@ export interface Latency {
 }
 
 interface Direction {
+  readonly clock: Clock;
   open: boolean;
   lastArrivalMs: number;
 }
 
 export class MemoryLink {
-  readonly #clock: Clock;
   readonly #latencyMs: Latency;
-  readonly #up: Direction = { open: true, lastArrivalMs: 0 };
-  readonly #down: Direction = { open: true, lastArrivalMs: 0 };
+  readonly #up: Direction;
+  readonly #down: Direction;
   #epoch = 0;
 
-  constructor(clock: Clock, latencyMs: Latency) {
-    this.#clock = clock;
+  constructor(serverClock: Clock, nodeClock: Clock, latencyMs: Latency) {
     this.#latencyMs = latencyMs;
+    this.#up = { clock: serverClock, open: true, lastArrivalMs: 0 };
+    this.#down = { clock: nodeClock, open: true, lastArrivalMs: 0 };
   }
 
   /** Cuts the wire; `uplink` keeps the way to the server open, so that only answers are lost. */
@@ -58,9 +60,10 @@ export class MemoryLink {
       queueMicrotask(arrive);
       return;
     }
-    const nowMs = this.#clock.monotonic();
-    const drawnMs = nowMs + min + Math.floor(this.#clock.random() * (max - min + 1));
+    const { clock } = direction;
+    const nowMs = clock.monotonic();
+    const drawnMs = nowMs + min + Math.floor(clock.random() * (max - min + 1));
     direction.lastArrivalMs = Math.max(direction.lastArrivalMs, drawnMs); // a later message never overtakes
-    this.#clock.setTimeout(arrive, direction.lastArrivalMs - nowMs);
+    clock.setTimeout(arrive, direction.lastArrivalMs - nowMs);
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { HeaderBag, StoredMessage } from "./port.ts";
 import { headerBytes } from "./port-memory-headers.ts";
-import { hasWildcard, subjectMatches } from "./port-memory-subject.ts";
+import { hasWildcard, matcherOf } from "./port-memory-subject.ts";
 
 export interface Entry {
   readonly seq: number;
@@ -66,7 +66,7 @@ export class MemoryLog {
 
   subjectsUnder(filter: string): string[] {
     if (!hasWildcard(filter)) return this.#bySubject.has(filter) ? [filter] : [];
-    return [...this.#bySubject.keys()].filter((subject) => subjectMatches(filter, subject));
+    return [...this.#bySubject.keys()].filter(matcherOf(filter));
   }
 
   lastOf(subject: string): Entry | undefined {

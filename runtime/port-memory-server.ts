@@ -5,10 +5,10 @@
 import type { StreamSpec } from "../nats-config/streams.ts";
 import type { Clock } from "./clock.ts";
 import { BrokerUnavailableError, TroupeError } from "./errors.ts";
-import type { ConsumeOptions, HeaderBag } from "./port.ts";
+import type { ConsumeOptions, HeaderBag, StoredMessage } from "./port.ts";
 import { MemoryGroup } from "./port-memory-group.ts";
 import { MemoryStream } from "./port-memory-stream.ts";
-import { subjectMatches } from "./port-memory-subject.ts";
+import type { Matcher } from "./port-memory-subject.ts";
 
 export interface Packet {
   readonly subject: string;
@@ -17,27 +17,37 @@ export interface Packet {
   readonly reply: string | undefined;
 }
 
+/** Sees what the server does, past every wire: for auditors. */
+export interface MemoryTap {
+  /** A core message, before any listener hears it. */
+  onPacket?(packet: Packet): void;
+  /** A message that a stream took, before its publisher hears so. */
+  onStored?(message: StoredMessage): void;
+}
+
 /** One subscription; `send` puts the packet on the subscriber's wire. */
 export interface Interest {
-  readonly filter: string;
+  readonly matches: Matcher;
   readonly send: (packet: Packet) => void;
 }
 
 export class MemoryServer {
-  readonly #clock: Clock;
+  readonly clock: Clock;
+  readonly #tap: MemoryTap;
   readonly #streams = new Map<string, MemoryStream>();
   readonly #groups = new Map<string, MemoryGroup>();
   readonly interests = new Set<Interest>();
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
+  constructor(clock: Clock, tap: MemoryTap = {}) {
+    this.clock = clock;
+    this.#tap = tap;
   }
 
   addStreams(specs: readonly StreamSpec[]): void {
     for (const spec of specs) {
       if (this.#streams.has(spec.name))
         throw new RangeError(`The world has a stream "${spec.name}" already: give each its own name`);
-      this.#streams.set(spec.name, new MemoryStream(this.#clock, spec));
+      this.#streams.set(spec.name, new MemoryStream(this.clock, spec, (message) => this.#tap.onStored?.(message)));
     }
   }
 
@@ -54,7 +64,7 @@ export class MemoryServer {
     const key = `${streamName} ${options.durable}`;
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
-    const group = new MemoryGroup(this.#clock, this.stream(streamName), options);
+    const group = new MemoryGroup(this.clock, this.stream(streamName), options);
     this.#groups.set(key, group);
     return group;
   }
@@ -69,6 +79,7 @@ export class MemoryServer {
 
   /** Core publish. False when a reply is wanted and nobody can give one. */
   publish(packet: Packet): boolean {
+    this.#tap.onPacket?.(packet);
     const heard = this.#toListeners(packet);
     const stream = this.#streamOf(packet.subject);
     if (stream === undefined) return heard || packet.reply === undefined;
@@ -81,7 +92,7 @@ export class MemoryServer {
   #toListeners(packet: Packet): boolean {
     let heard = false;
     for (const interest of this.interests) {
-      if (!subjectMatches(interest.filter, packet.subject)) continue;
+      if (!interest.matches(packet.subject)) continue;
       heard = true;
       interest.send(packet);
     }

@@ -9,7 +9,7 @@ import type { HeaderBag, ReadOptions, StoredMessage } from "./port.ts";
 import { TimeHeap } from "./port-memory-heap.ts";
 import { type Entry, MemoryLog, storedBytes, toStored } from "./port-memory-log.ts";
 import { refuseUnmodelled } from "./port-memory-spec.ts";
-import { hasWildcard, matchesAny, subjectMatches } from "./port-memory-subject.ts";
+import { hasWildcard, type Matcher, matcherOf, matcherOfAny } from "./port-memory-subject.ts";
 
 const MS = 1_000_000;
 /** The server's own default, in ms. */
@@ -23,25 +23,25 @@ export class MemoryStream {
   readonly name: string;
   readonly spec: StreamSpec;
   readonly #clock: Clock;
+  readonly #onStored: (message: StoredMessage) => void;
+  readonly takes: Matcher;
   readonly #log = new MemoryLog();
   readonly #due = new TimeHeap<Due>();
   readonly #ids = new Map<string, { readonly seq: number; readonly untilMs: number }>();
   readonly #watchers = new Set<() => void>();
   #alarm: { readonly atMs: number; readonly handle: TimerHandle } | undefined;
 
-  constructor(clock: Clock, spec: StreamSpec) {
+  constructor(clock: Clock, spec: StreamSpec, onStored: (message: StoredMessage) => void) {
     refuseUnmodelled(spec);
     this.#clock = clock;
+    this.#onStored = onStored;
+    this.takes = matcherOfAny(spec.subjects);
     this.spec = spec;
     this.name = spec.name;
   }
 
   get lastSeq(): number {
     return this.#log.lastSeq;
-  }
-
-  takes(subject: string): boolean {
-    return matchesAny(this.spec.subjects, subject);
   }
 
   /** Calls `watcher` after each stored message. */
@@ -85,17 +85,18 @@ export class MemoryStream {
 
   page({ subject, fromSeq = 1, limit = DEFAULT_READ_LIMIT }: ReadOptions): StoredMessage[] {
     const found: StoredMessage[] = [];
+    const matches = matcherOf(subject);
     for (const entry of this.#log.from(fromSeq)) {
       if (found.length >= limit) break;
-      if (subjectMatches(subject, entry.subject)) found.push(toStored(this.name, entry));
+      if (matches(entry.subject)) found.push(toStored(this.name, entry));
     }
     return found;
   }
 
-  /** The first message at or after `fromSeq` that matches one of `filters`. */
-  next(filters: readonly string[], fromSeq: number): StoredMessage | undefined {
+  /** The first message at or after `fromSeq` whose subject `matches`. */
+  next(matches: Matcher, fromSeq: number): StoredMessage | undefined {
     for (const entry of this.#log.from(fromSeq)) {
-      if (matchesAny(filters, entry.subject)) return toStored(this.name, entry);
+      if (matches(entry.subject)) return toStored(this.name, entry);
     }
     return undefined;
   }
@@ -182,6 +183,7 @@ export class MemoryStream {
     }
     const expiresAtMs = this.#expiryMs(entry);
     if (expiresAtMs !== undefined) this.#addDue(expiresAtMs, { kind: "expire", seq: entry.seq });
+    this.#onStored(toStored(this.name, entry));
     return entry;
   }
 

@@ -1,11 +1,23 @@
 /** Subject matching of the in-memory broker. Invariant: the same answers as the server's: `*` is one token, `>` one or more at the end. */
 
-/** Whether `subject` (no wildcards) falls under `filter`. */
-export function subjectMatches(filter: string, subject: string): boolean {
-  if (filter === subject) return true;
-  if (!hasWildcard(filter)) return false;
+/** Whether a subject (no wildcards) falls under a filter. */
+export type Matcher = (subject: string) => boolean;
+
+/** Filters are few and asked for every message: each is taken apart once. */
+export function matcherOf(filter: string): Matcher {
+  if (!hasWildcard(filter)) return (subject) => subject === filter;
+  const head = filter.slice(0, filter.search(/[*>]/)); // a wildcard is a token of its own, so this ends with a dot
+  if (head.length === filter.length - 1) {
+    // Most filters have one wildcard, at their end.
+    const isLong = filter.endsWith(">");
+    return (subject) =>
+      subject.length > head.length && subject.startsWith(head) && (isLong || !subject.includes(".", head.length));
+  }
   const wanted = filter.split(".");
-  const tokens = subject.split(".");
+  return (subject) => subject.startsWith(head) && tokensMatch(wanted, subject.split("."));
+}
+
+function tokensMatch(wanted: readonly string[], tokens: readonly string[]): boolean {
   for (const [i, token] of wanted.entries()) {
     if (token === ">" && i === wanted.length - 1) return tokens.length > i;
     if (i >= tokens.length || (token !== "*" && token !== tokens[i])) return false;
@@ -13,8 +25,10 @@ export function subjectMatches(filter: string, subject: string): boolean {
   return tokens.length === wanted.length;
 }
 
-export const matchesAny = (filters: readonly string[], subject: string): boolean =>
-  filters.some((filter) => subjectMatches(filter, subject));
+export function matcherOfAny(filters: readonly string[]): Matcher {
+  const matchers = filters.map(matcherOf);
+  return (subject) => matchers.some((matches) => matches(subject));
+}
 
 export const hasWildcard = (subject: string): boolean =>
-  subject.split(".").some((token) => token === "*" || token === ">");
+  /[*>]/.test(subject) && subject.split(".").some((token) => token === "*" || token === ">");

@@ -205,6 +205,54 @@ describe("MemoryBroker", () => {
     expect(text(kept[0] ?? bytes(""))).not.toBe("abc");
   });
 
+  test("the publisher's bytes stay its own, also in a Buffer, whose slice() is no copy", async () => {
+    const { clock, one, two } = twoNodes();
+    const own = Buffer.from("abc");
+    two.subscribe("x", () => undefined);
+    one.publish("x", own);
+    await drive(clock, one.append("s.x", own));
+    await settlePromises();
+    expect(own.toString()).toBe("abc");
+    own.fill(0);
+    const stored = await drive(clock, one.getLast("S", "s.x"));
+    expect(text(stored?.data ?? bytes(""))).toBe("abc");
+  });
+
+  test("a frozen node is sent nothing, and what it sent before arrives", async () => {
+    const { clock, world, two } = twoNodes(1, { min: 5, max: 5 });
+    const frozen = new SimClock({ seed: 9 }); // nobody lets its time pass
+    const seen: string[] = [];
+    const heard: string[] = [];
+    const own = world.connect("frozen", { clock: frozen });
+    own.subscribe("x", ({ subject }) => seen.push(subject));
+    two.subscribe("y", ({ subject }) => heard.push(subject));
+    await clock.advanceAsync(10);
+    own.publish("y", bytes(""));
+    two.publish("x", bytes(""));
+    await clock.advanceAsync(1_000);
+    expect([heard, seen]).toEqual([["y"], []]);
+    await frozen.advanceAsync(1_000);
+    expect(seen).toEqual(["x"]);
+  });
+
+  test("a tap sees each core message and each stored one, refused ones not", async () => {
+    const clock = new SimClock();
+    const seen: string[] = [];
+    const tap = {
+      onPacket: ({ subject }: { readonly subject: string }) => seen.push(`packet ${subject}`),
+      onStored: ({ subject, seq }: { readonly subject: string; readonly seq: number }) =>
+        seen.push(`stored ${subject} ${seq}`),
+    };
+    const broker = createMemoryWorld({ clock, specs: [SPEC], tap }).connect("one");
+    broker.publish("x", bytes(""));
+    await drive(clock, broker.append("s.x", bytes("")));
+    await drive(
+      clock,
+      broker.append("s.x", bytes(""), { expectedLastSubjectSeq: 7 }).catch(() => 0),
+    );
+    expect(seen).toEqual(["packet x", "stored s.x 1"]);
+  });
+
   test("two runs of one seed are the same, of two seeds are not", async () => {
     const run = async (seed: number): Promise<string[]> => {
       const { clock, one, two } = twoNodes(seed, { min: 1, max: 50 });
