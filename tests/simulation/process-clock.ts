@@ -1,0 +1,98 @@
+/**
+ * The time of one simulated process. Invariant: a frozen process runs nothing, and what fell due meanwhile follows in its
+ * order when it goes on; a dead one never runs anything again.
+ */
+import type { Clock, TimerHandle } from "../../runtime/clock.ts";
+import type { SimClock } from "../../runtime/testkit/sim-clock.ts";
+import type { Random } from "../fault/support/random.ts";
+
+interface ProcessTimer {
+  readonly fn: () => void;
+  handle: TimerHandle | undefined;
+  live: boolean;
+}
+
+export class ProcessClock implements Clock {
+  readonly #world: SimClock;
+  readonly #random: Random;
+  readonly #skewMs: number;
+  readonly #timers = new Set<ProcessTimer>();
+  #overdue: ProcessTimer[] = [];
+  #isFrozen = false;
+  #isDead = false;
+
+  constructor(world: SimClock, random: Random, skewMs = 0) {
+    this.#world = world;
+    this.#random = random;
+    this.#skewMs = skewMs;
+  }
+
+  get isFrozen(): boolean {
+    return this.#isFrozen;
+  }
+
+  now(): number {
+    return this.#world.now() + this.#skewMs;
+  }
+
+  /** Goes on while the process is frozen, as a real one does. */
+  monotonic(): number {
+    return this.#world.monotonic();
+  }
+
+  setTimeout(fn: () => void, delayMs: number): TimerHandle {
+    const timer: ProcessTimer = { fn, handle: undefined, live: !this.#isDead };
+    if (timer.live) this.#start(timer, delayMs);
+    return timer;
+  }
+
+  clearTimeout(handle: TimerHandle | undefined): void {
+    const timer = handle as ProcessTimer | undefined;
+    if (timer === undefined) return;
+    timer.live = false;
+    this.#timers.delete(timer);
+    this.#world.clearTimeout(timer.handle);
+  }
+
+  randomId(bytes: number): string {
+    let hex = "";
+    for (let i = 0; i < bytes; i++) hex += this.#random.int(0, 256).toString(16).padStart(2, "0");
+    return hex;
+  }
+
+  random(): number {
+    return this.#random.next();
+  }
+
+  freeze(): void {
+    this.#isFrozen = true;
+  }
+
+  thaw(): void {
+    this.#isFrozen = false;
+    const overdue = this.#overdue;
+    this.#overdue = [];
+    for (const timer of overdue) if (timer.live) this.#start(timer, 0);
+  }
+
+  die(): void {
+    this.#isDead = true;
+    for (const timer of [...this.#timers]) this.clearTimeout(timer);
+    this.#overdue = [];
+  }
+
+  #start(timer: ProcessTimer, delayMs: number): void {
+    this.#timers.add(timer);
+    timer.handle = this.#world.setTimeout(() => this.#fire(timer), delayMs);
+  }
+
+  #fire(timer: ProcessTimer): void {
+    if (this.#isFrozen) {
+      this.#overdue.push(timer);
+      return;
+    }
+    this.#timers.delete(timer);
+    timer.live = false;
+    timer.fn();
+  }
+}

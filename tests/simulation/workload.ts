@@ -1,0 +1,87 @@
+/**
+ * What the clients of one history do. Invariant: every call ends, with an answer or with an error that its caller may meet;
+ * whoever was answered remembers it.
+ */
+import type { Client } from "../../runtime/api.ts";
+import { sleep } from "../../runtime/clock.ts";
+import { TroupeError } from "../../runtime/errors.ts";
+import type { Random } from "../fault/support/random.ts";
+import type { ProcessClock } from "./process-clock.ts";
+import type { Trace } from "./trace.ts";
+
+/** Longer than any fault of a history and the takeover after it, in ms. */
+const DEADLINE_MS = 25_000;
+/** Pause of a lane between two calls at most, in ms. */
+const PAUSE_MS = 250;
+/** Actors of each kind: few, so that calls meet. */
+const ACTORS = 3;
+/** Of so many calls one is poison. */
+const POISON_EVERY = 40;
+
+/** Errors that a caller may meet though nothing is broken. */
+const EXPECTED = new Set(["DEADLINE", "POISON_MESSAGE", "ACTOR_NOT_FOUND", "ACTOR_DONE"]);
+
+export interface LaneDeps {
+  readonly name: string;
+  readonly client: Client;
+  readonly clock: ProcessClock;
+  readonly random: Random;
+  readonly trace: Trace;
+  readonly onBreach: (law: string, text: string) => void;
+}
+
+interface Call {
+  readonly text: string;
+  run(): Promise<unknown>;
+}
+
+/** Makes `calls` calls, one after the other. */
+export async function runLane(deps: LaneDeps, calls: number): Promise<void> {
+  const { name, clock, random, trace, onBreach } = deps;
+  for (let i = 0; i < calls; i++) {
+    await sleep(clock, random.int(0, PAUSE_MS));
+    const call = draw(deps);
+    trace.tell(name, () => `> ${call.text}`);
+    try {
+      const answer = await call.run();
+      trace.tell(name, () => `< ${call.text}: ${JSON.stringify(answer) ?? "accepted"}`);
+    } catch (error) {
+      trace.tell(name, () => `< ${call.text}: ${String(error)}`);
+      if (!(error instanceof TroupeError)) throw error;
+      if (!EXPECTED.has(error.code)) onBreach("a call meets only errors of its own", `${call.text}: ${String(error)}`);
+    }
+  }
+}
+
+function draw({ client, random }: LaneDeps): Call {
+  const one = (prefix: string) => `${prefix}${random.int(0, ACTORS)}`;
+  const options = { deadlineMs: DEADLINE_MS };
+  const send = (how: "ask" | "tell", kind: string, id: string, event: { readonly type: string }): Call => ({
+    text: `${how} ${kind}/${id} ${JSON.stringify(event)}`,
+    run: () => client[how](kind, id, event, options),
+  });
+  const how = random.next() < 0.7 ? "ask" : "tell";
+  const dice = random.int(0, 100);
+  if (random.int(0, POISON_EVERY) === 0) return send(how, "tally", one("t"), { type: "BOOM" });
+  if (dice < 30) return send(how, "tally", one("t"), { type: "INC", by: random.int(1, 10) } as { type: string });
+  if (dice < 55)
+    return send(how, "account", one("a"), { type: "TRANSFER", to: one("a"), amount: random.int(1, 50) } as {
+      type: string;
+    });
+  if (dice < 65) {
+    const event = random.next() < 0.8 ? { type: "SET", ms: random.int(1, 1_500) } : { type: "CANCEL" };
+    return send(how, "alarm", one("m"), event);
+  }
+  if (dice < 75) {
+    const event = random.next() < 0.8 ? { type: "START", ms: random.int(1, 1_500) } : { type: "STOP" };
+    return send(how, "job", one("j"), event);
+  }
+  if (dice < 80) return send(how, "feed", "f0", { type: "EMIT" });
+  const [kind, id] = random.pick([
+    ["tally", one("t")],
+    ["account", one("a")],
+    ["alarm", one("m")],
+    ["job", one("j")],
+  ] as const);
+  return { text: `query ${kind}/${id}`, run: () => client.query(kind, id, options) };
+}
