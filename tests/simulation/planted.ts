@@ -113,12 +113,9 @@ const snapshotOfUncommitted = (memory: MemoryWorld): (() => void) =>
     (onClose) =>
       function (this: Saver, round: Round): void {
         onClose.call(this, round);
-        const expected = { seq: lastJournaled(memory) + 1 };
-        round.captures = round.captures.map((taken) => ({
-          ...taken,
-          items: taken.items.map((item) => (item.round.seq > 0 ? item : { ...item, round: expected })),
-        }));
+        round.seq = lastJournaled(memory) + 1;
         this.onCommitted(round);
+        round.seq = 0;
       },
   );
 
