@@ -14,6 +14,11 @@ export const MAX_STORE_BYTES = 1024 ** 4;
 /** How long a clustered or single server writes before it syncs when not told `always`, as the server has it. */
 const DEFAULT_SYNC = "2m";
 
+/** The account of nodes, clients and devices. Not the server's global one, which can import nothing from the system's. */
+const ACCOUNT = "TROUPE";
+/** Who connects without credentials is this user of {@link ACCOUNT}. */
+const ANYBODY = "anybody";
+
 /** A value, or the environment variable that the server takes it from. */
 export type Setting<T> = T | { readonly env: string };
 
@@ -38,7 +43,7 @@ export interface ServerSettings {
   /** `host:port` of the health and statistics pages. */
   readonly monitor?: Setting<string>;
   readonly cluster?: ClusterSettings;
-  /** Who may listen to `$SYS`. Everybody else stays an anonymous client of the one global account. */
+  /** Who may listen to all of `$SYS`. */
   readonly system?: { readonly user: string; readonly password: Setting<string> };
 }
 
@@ -87,6 +92,30 @@ function clusterLines({ name, listen, routes }: ClusterSettings): string[] {
   ];
 }
 
+/** One account for all, which hears from the system's when its clients come and go: nodes take over from that. */
+function accountLines(system: ServerSettings["system"]): string[] {
+  const events = ["CONNECT", "DISCONNECT"].map((event) => quoted("event", `$SYS.ACCOUNT.${ACCOUNT}.${event}`));
+  const lines = [
+    "accounts {",
+    `  ${ACCOUNT} {`,
+    "    jetstream: enabled",
+    `    users: [ { user: ${quoted("user", ANYBODY)}, password: "" } ]`,
+    "    imports: [",
+    ...events.map((event) => `      { stream: { account: "$SYS", subject: ${event} } }`),
+    "    ]",
+    "  }",
+    "  $SYS {",
+    "    exports: [",
+    ...events.map((event) => `      { stream: ${event}, accounts: [ ${quoted("account", ACCOUNT)} ] }`),
+    "    ]",
+  ];
+  if (system !== undefined) {
+    const password = setting("system password", system.password);
+    lines.push(`    users: [ { user: ${quoted("system user", system.user)}, password: ${password} } ]`);
+  }
+  return [...lines, "  }", "}", `no_auth_user: ${quoted("user", ANYBODY)}`];
+}
+
 /**
  * The configuration file of one server.
  * @throws {ConfigValueError} A value cannot stand in the file.
@@ -108,10 +137,7 @@ export function renderServerConfig(settings: ServerSettings): string {
   if (websocket !== undefined)
     lines.push("websocket {", `  listen: ${address("WebSocket", websocket)}`, "  no_tls: true", "}");
   if (cluster !== undefined) lines.push(...clusterLines(cluster));
-  if (system !== undefined) {
-    const user = `{ user: ${quoted("system user", system.user)}, password: ${setting("system password", system.password)} }`;
-    lines.push("accounts {", `  $SYS { users: [ ${user} ] }`, "}");
-  }
+  lines.push(...accountLines(system));
   return `${lines.join("\n")}\n`;
 }
 

@@ -59,7 +59,7 @@ async function listenOn(port: number): Promise<Server> {
 }
 
 describe("startEmbeddedServer()", () => {
-  test("serves NATS, JetStream and MQTT to anonymous clients, and $SYS to the system user only", async () => {
+  test("serves NATS, JetStream and MQTT to anonymous clients, tells them of disconnects, and serves $SYS to the system user only", async () => {
     const server = await start({ mqttPort: 0 });
     const system = await connect({ servers: server.url, ...server.systemUser });
     const disconnects: string[] = [];
@@ -72,8 +72,14 @@ describe("startEmbeddedServer()", () => {
     await device.endAsync();
     const { subjects } = (await (await jetstreamManager(nc)).streams.info("A", { subjects_filter: ">" })).state;
     expect(subjects).toEqual({ "device.host.tv.event.alert": 1 });
+    const heard: string[] = [];
+    nc.subscribe("$SYS.>", { callback: (_, message) => void heard.push(message.subject) });
+    await nc.flush();
+    await (await connect({ servers: server.url })).close();
+    const told = ["$SYS.ACCOUNT.TROUPE.CONNECT", "$SYS.ACCOUNT.TROUPE.DISCONNECT"];
+    await vi.waitFor(() => expect(heard).toEqual(told), DEADLINE_MS);
     await nc.close();
-    await vi.waitFor(() => expect(disconnects).toContain("$SYS.ACCOUNT.$G.DISCONNECT"), DEADLINE_MS);
+    await vi.waitFor(() => expect(disconnects).toContain("$SYS.ACCOUNT.TROUPE.DISCONNECT"), DEADLINE_MS);
     await system.close();
   });
 

@@ -42,7 +42,7 @@ describe("compose.yaml", () => {
   });
 
   test("sets every variable that cluster.conf reads", () => {
-    const variables = [...read("nats-config/cluster.conf").matchAll(/\$([A-Z_]+)/g)].map(([, name]) => name);
+    const variables = [...read("nats-config/cluster.conf").matchAll(/: \$([A-Z_]+)/g)].map(([, name]) => name);
     expect(new Set(variables)).toEqual(new Set(Object.keys(servers[0]?.[1].environment ?? {})));
   });
 

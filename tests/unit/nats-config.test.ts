@@ -149,8 +149,8 @@ describe("renderServerConfig()", () => {
     expect(text).toContain('mqtt {\n  listen: "127.0.0.1:1883"\n}');
     expect(text).toContain("no_tls: true");
     expect(text).toContain('http: "127.0.0.1:8222"');
-    expect(text).toContain('$SYS { users: [ { user: "system", password: $SYSTEM_PASSWORD } ] }');
-    expect(renderServerConfig(base)).not.toMatch(/mqtt|websocket|http|cluster|accounts/);
+    expect(text).toContain('users: [ { user: "system", password: $SYSTEM_PASSWORD } ]');
+    expect(renderServerConfig(base)).not.toMatch(/mqtt|websocket|http|cluster|"system"/);
   });
 
   test("quotes what would end a string", () => {
