@@ -91,6 +91,11 @@ function actorSubjects(ns: string) {
     status: (kind: string, id: string) => `${ns}.status.${kind}.${id}`,
     /** Requests to one node itself: what it hosts, how it is. */
     node: (node: string) => `${ns}.node.${node}`,
+    /** Told once shards have a new owner that serves them: who waits for an answer of the former one asks again. */
+    opened: `${ns}.opened`,
+    /** What the server tells of connections, where the account imports it. Last token: the event. */
+    connects: "$SYS.ACCOUNT.*.CONNECT",
+    disconnects: "$SYS.ACCOUNT.*.DISCONNECT",
   };
 }
 

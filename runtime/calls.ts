@@ -24,6 +24,8 @@ export class Calls {
   readonly session: string;
   /** By receiver: `low` says what is settled with that receiver, so a call that hangs elsewhere keeps nothing unsettled here. */
   readonly #open = new Map<string, number[]>();
+  /** Callers between two attempts, by what they wait for. */
+  readonly #pausing = new Map<AbortController, string>();
   #inFlight = 0;
   #next = 1;
 
@@ -81,10 +83,32 @@ export class Calls {
         lastError = error;
       }
       const rest = endAt - this.#clock.monotonic();
-      const wait = Math.min(pause * (0.5 + this.#clock.random()), Math.max(0, rest));
-      await sleep(this.#clock, wait, signal).catch((reason: unknown) => {
-        throw signal === undefined ? reason : aborted(signal);
-      });
+      await this.#pause(subject, Math.min(pause * (0.5 + this.#clock.random()), Math.max(0, rest)), signal);
+    }
+  }
+
+  /** These shards have a new owner, which serves: nobody waits any longer for what the former one was asked. */
+  opened(shards: ReadonlySet<number>): void {
+    const isOpened = (subject: string) => {
+      const receiver = receiverOf(subject);
+      const dot = receiver.indexOf(".");
+      return dot > 0 && shards.has(Number(receiver.slice(0, dot)));
+    };
+    this.#broker.giveUp(isOpened);
+    for (const [controller, subject] of this.#pausing) if (isOpened(subject)) controller.abort();
+  }
+
+  /** Waits until the next attempt is due; at once when the receiver has a new owner. */
+  async #pause(subject: string, ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const early = new AbortController();
+    this.#pausing.set(early, subject);
+    try {
+      await sleep(this.#clock, ms, signal === undefined ? early.signal : AbortSignal.any([early.signal, signal]));
+    } catch (reason) {
+      if (signal?.aborted) throw aborted(signal);
+      if (!early.signal.aborted) throw reason;
+    } finally {
+      this.#pausing.delete(early);
     }
   }
 }

@@ -19,9 +19,9 @@ import type {
 import { Calls, checkDeadline } from "./calls.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { awaitClusterFacts } from "./cluster-facts.ts";
-import { encode } from "./codec.ts";
+import { decode, encode } from "./codec.ts";
 import { decodeAnswer, type EventLike, Tag } from "./envelope.ts";
-import { TroupeError } from "./errors.ts";
+import { CorruptRecordError, TroupeError } from "./errors.ts";
 import { readDeadLetters, readHistory, toEntry } from "./history.ts";
 import { LIST_LIMIT } from "./limits.ts";
 import { MAX_NODES, readMember } from "./membership.ts";
@@ -88,6 +88,7 @@ class TroupeClient implements Client {
     this.#clock = clock;
     this.#calls = new Calls(broker, clock);
     this.#onClose = onClose;
+    broker.subscribe(names.opened, ({ data }) => this.#calls.opened(shardsIn(data)));
   }
 
   async tell(kind: KindOf, id: string, event: EventLike, options?: CallOptions): Promise<void> {
@@ -193,6 +194,17 @@ class TroupeClient implements Client {
       }),
     );
     return answers.filter((answer) => answer !== undefined);
+  }
+}
+
+/** Shards that a message names; none if it is no node's. */
+function shardsIn(data: Uint8Array): ReadonlySet<number> {
+  try {
+    const shards = decode(data);
+    return new Set(Array.isArray(shards) ? (shards as number[]) : []);
+  } catch (error) {
+    if (!(error instanceof CorruptRecordError)) throw error;
+    return new Set();
   }
 }
 

@@ -6,13 +6,14 @@ import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { keyOf } from "./address.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
-import { decode } from "./codec.ts";
+import { decode, encode } from "./codec.ts";
 import { Engine } from "./engine.ts";
 import { encodeError } from "./envelope.ts";
 import { BusyError, PayloadError, TroupeError } from "./errors.ts";
+import { Evictions } from "./evictions.ts";
 import { isInbox } from "./inbox.ts";
 import { JANITOR_EVERY_MS, sweepJournals } from "./janitor.ts";
-import { Journal, sealJournal } from "./journal.ts";
+import { Journal } from "./journal.ts";
 import { type MemberFacts, memberKey, Membership } from "./membership.ts";
 import { Ownership } from "./ownership.ts";
 import { passivateIdle } from "./passivation.ts";
@@ -47,6 +48,7 @@ export class Incarnation {
   readonly #ownership: Ownership;
   readonly #table: ShardTable;
   readonly #closed = new AbortController();
+  readonly #evictions: Evictions;
   readonly #subscriptions = new Map<number, Subscription[]>();
   #wakes: { readonly shards: Set<number>; readonly subscription: Subscription }[] = [];
   #sweepTimer: TimerHandle | undefined;
@@ -72,7 +74,15 @@ export class Incarnation {
       names,
       facts,
       onChange: () => void this.#ownership.reconcile(),
+      onSilent: (key) => this.#evictions.onSilent(key),
       onLost: fail,
+    });
+    this.#evictions = new Evictions({
+      ...options,
+      me: this.#me,
+      membership: this.membership,
+      onEvicted: () => void this.#ownership.reconcile(),
+      onFailed: fail,
     });
     this.engine = new Engine({
       ...options,
@@ -122,6 +132,7 @@ export class Incarnation {
     this.#closed.abort();
     this.#o.clock.clearTimeout(this.#sweepTimer);
     this.#o.clock.clearTimeout(this.#janitorTimer);
+    this.#evictions.stop();
     this.membership.stop();
     this.#table.close();
     void this.#ownership.stop(false);
@@ -137,13 +148,8 @@ export class Incarnation {
   }
 
   async #evictFormer(): Promise<void> {
-    const { broker, names, facts, log } = this.#o;
-    for (const [key, member] of [...this.membership.members]) {
-      if (member.name !== facts.name) continue;
-      await sealJournal(broker, names.stream.journal, names.journal(member.name, member.incarnation), this.#me);
-      await this.membership.evict(key);
-      log.info({ former: key }, "Sealed the former incarnation of this node's name");
-    }
+    for (const [key, member] of [...this.membership.members])
+      if (member.name === this.#o.facts.name) await this.#evictions.evict(key, "its name has a new process");
   }
 
   async #open(shards: readonly number[]): Promise<void> {
@@ -156,6 +162,7 @@ export class Incarnation {
         broker.subscribe(names.controlOfShard(shard), (message) => this.#onControl(message)),
       ]);
     }
+    broker.publish(names.opened, encode([...shards]));
     const subjects = shards.map((shard) => names.wakeOfShard(shard));
     const subscription = await broker.follow(names.stream.wake, { subjects, from: "all" }, (message) =>
       this.#onWake(message),

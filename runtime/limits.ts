@@ -91,11 +91,24 @@ export const MAX_WATCHERS = 256;
 /** A watcher that did not renew for this long is dropped, in ms. It renews at a third of it. */
 export const WATCH_TTL_MS = 6_000;
 
-/** How long a silent node keeps its shards, in seconds: whole ones, as the server's TTL wants. Renewed at a fifth of it. */
-export const LEASE_TTL_S = 2;
-export const LEASE_RENEW_MS = (LEASE_TTL_S * 1_000) / 5;
+/** Pause between two renewals of a node's lease, in ms. */
+export const LEASE_RENEW_MS = 200;
+/**
+ * A node is silent, and its journal is sealed, when so many of an observer's own renewals came by since its last one: 1.2 to 1.4 s.
+ * Fewer would end healthy nodes that a loaded host stalls; more would keep callers of a frozen node waiting past 2 s.
+ */
+export const LEASE_MISSED_RENEWALS = 7;
 /** A node stops acting when its lease was not renewed for this long by its own monotonic clock, in ms: before others start. */
-export const LEASE_SELF_FENCE_MS = LEASE_TTL_S * 1_000 - LEASE_RENEW_MS;
+export const LEASE_SELF_FENCE_MS = (LEASE_MISSED_RENEWALS - 1) * LEASE_RENEW_MS - 50;
+/** A renewal unanswered for this long is given up, in ms: the next one finds out. */
+export const LEASE_RENEW_TIMEOUT_MS = 2 * LEASE_RENEW_MS;
+/**
+ * When the lease of a node ends that no other node has found silent, in whole seconds, as the server's TTL wants: beyond the
+ * election of a replicated stream's leader, so that a loss of a NATS server ends no healthy node.
+ */
+export const LEASE_TTL_S = 30;
+/** How long a node whose connection ended may take to come back, in ms: a client library reconnects at once. */
+export const DISCONNECT_GRACE_MS = 50;
 
 /** Journal messages read a page in recovery: bounds its memory. */
 export const RECOVERY_PAGE = 256;

@@ -5,17 +5,22 @@
 import type { Names } from "../nats-config/subjects.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 import { RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
-import { LEASE_RENEW_MS, LEASE_SELF_FENCE_MS, LEASE_TTL_S } from "./limits.ts";
+import { LEASE_RENEW_MS, LEASE_RENEW_TIMEOUT_MS, LEASE_SELF_FENCE_MS, LEASE_TTL_S } from "./limits.ts";
 import type { Broker, StoredMessage, Subscription } from "./port.ts";
+import { Silence } from "./silence.ts";
 
 /** What a node says of itself when it joins. */
 export interface MemberFacts {
   readonly name: string;
   readonly incarnation: string;
+  /** Name of its connection: the server tells others when it ends. */
+  readonly connection: string;
   readonly pid: number;
   readonly host: string;
   readonly kinds: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
+  /** It gives its shards away: nothing is placed on it. */
+  readonly isLeaving?: true;
 }
 
 /** Key of an incarnation: `<name>.<incarnation>`. */
@@ -45,9 +50,12 @@ export class Membership {
   readonly #names: Names;
   readonly #facts: MemberFacts;
   readonly #onChange: () => void;
+  readonly #onSilent: (key: string) => void;
   readonly #onLost: (error: unknown) => void;
+  readonly #silence: Silence;
   readonly #members = new Map<string, MemberFacts>();
-  readonly #value: Uint8Array;
+  #value: Uint8Array;
+  #renewing: Promise<void> | undefined;
   #revision = 0;
   #goodUntilMs = 0;
   #timer: TimerHandle | undefined;
@@ -60,6 +68,8 @@ export class Membership {
     names: Names;
     facts: MemberFacts;
     onChange: () => void;
+    /** A member's renewals stay away. Told again and again until it is evicted. */
+    onSilent: (key: string) => void;
     onLost: (error: unknown) => void;
   }) {
     this.#broker = options.broker;
@@ -67,7 +77,9 @@ export class Membership {
     this.#names = options.names;
     this.#facts = options.facts;
     this.#onChange = options.onChange;
+    this.#onSilent = options.onSilent;
     this.#onLost = options.onLost;
+    this.#silence = new Silence(memberKey(options.facts));
     this.#value = Buffer.from(JSON.stringify(options.facts));
   }
 
@@ -100,9 +112,10 @@ export class Membership {
       { subjects: [this.#names.kv.nodes.key(">")], from: "last" },
       (message) => {
         if (this.#observe(message)) this.#onChange();
+        this.#listen(message);
       },
     );
-    this.#schedule();
+    this.#schedule(sentAt);
   }
 
   /** Ends another incarnation's lease, after its journal was sealed. */
@@ -112,6 +125,18 @@ export class Membership {
       ttlS: 60,
     });
     this.#members.delete(key);
+    this.#silence.forget(key);
+  }
+
+  /** Tells the others to take what this node is about to release. */
+  async announceLeave(): Promise<void> {
+    await this.#renewing;
+    this.#clock.clearTimeout(this.#timer);
+    const facts = { ...this.#facts, isLeaving: true as const };
+    this.#value = Buffer.from(JSON.stringify(facts));
+    this.#members.set(memberKey(facts), facts);
+    this.#renewing = this.#renew();
+    await this.#renewing;
   }
 
   async leave(): Promise<void> {
@@ -131,8 +156,15 @@ export class Membership {
     return this.#names.kv.nodes.key(memberKey(this.#facts));
   }
 
-  #schedule(): void {
-    if (!this.#left) this.#timer = this.#clock.setTimeout(() => void this.#renew(), LEASE_RENEW_MS);
+  #schedule(lastSentAt: number): void {
+    if (this.#left) return;
+    const pause = lastSentAt + LEASE_RENEW_MS - this.#clock.monotonic(); // at an even beat, however long the answer took
+    this.#timer = this.#clock.setTimeout(
+      () => {
+        this.#renewing = this.#renew();
+      },
+      Math.max(0, pause),
+    );
   }
 
   async #renew(): Promise<void> {
@@ -141,7 +173,7 @@ export class Membership {
       this.#revision = await this.#broker.append(this.#subject, this.#value, {
         expectedLastSubjectSeq: this.#revision,
         ttlS: LEASE_TTL_S,
-        timeoutMs: LEASE_RENEW_MS,
+        timeoutMs: LEASE_RENEW_TIMEOUT_MS,
       });
       this.#goodUntilMs = sentAt + LEASE_SELF_FENCE_MS;
     } catch (error) {
@@ -156,14 +188,14 @@ export class Membership {
       }
       if (!(error instanceof TroupeError)) throw error; // otherwise: no answer yet; the monotonic clock fences meanwhile
     }
-    this.#schedule();
+    this.#schedule(sentAt);
   }
 
   /** After a lost acknowledgement the last value is ours: take its revision. False: the lease is gone. */
   async #adopt(): Promise<boolean> {
     try {
       const last = await this.#broker.getLast(this.#names.kv.nodes.stream, this.#subject);
-      if (last === null || Buffer.compare(last.data, this.#value) !== 0) return false;
+      if (last === null || last.data.length === 0) return false; // nobody else writes a value under this key
       this.#revision = last.seq;
       return true;
     } catch (error) {
@@ -172,13 +204,20 @@ export class Membership {
     }
   }
 
+  /** Takes a message as a sign of life. */
+  #listen({ subject, data }: StoredMessage): void {
+    const key = subject.slice(this.#names.kv.nodes.key("").length);
+    if (this.#members.has(key)) for (const silent of this.#silence.hear(key)) this.#onSilent(silent);
+    else if (data.length === 0) this.#silence.forget(key);
+  }
+
   /** True if the set of members changed. */
   #observe(message: StoredMessage): boolean {
     const key = message.subject.slice(this.#names.kv.nodes.key("").length);
     if (message.data.length === 0) return this.#members.delete(key);
-    if (this.#members.has(key)) return false;
     const facts = readMember(key, message.data);
-    if (facts === null) return false;
+    const known = this.#members.get(key);
+    if (facts === null || (known !== undefined && known.isLeaving === facts.isLeaving)) return false;
     this.#members.set(key, facts);
     return true;
   }

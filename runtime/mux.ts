@@ -120,6 +120,15 @@ export class RequestMux {
     }
   }
 
+  /** Requests whose receiver is gone: nobody will answer them any more. */
+  giveUp(isGone: (subject: string) => boolean): void {
+    for (const [id, call] of this.#waiting) {
+      if (call.kind !== REQUEST || !isGone(call.subject)) continue;
+      this.#waiting.delete(id);
+      call.reject(new BrokerUnavailableError(`No answer from "${call.subject}": its receiver is gone; ask again`));
+    }
+  }
+
   /** The connection is back: what was under way before is answered by nobody any more, so callers need not wait it out. */
   resumed(): void {
     for (const [id, call] of this.#waiting) {

@@ -16,14 +16,14 @@ import { ensureClusterFacts } from "./cluster-facts.ts";
 import { decode } from "./codec.ts";
 import type { ActorKind } from "./define-actor.ts";
 import { encodeError, encodeValue } from "./envelope.ts";
-import { AddressError, DeadlineError, DefinitionError, PayloadError, TroupeError } from "./errors.ts";
+import { AddressError, DeadlineError, PayloadError, TroupeError } from "./errors.ts";
 import { isInbox } from "./inbox.ts";
 import { Incarnation } from "./incarnation.ts";
 import { ATTEMPT_TIMEOUT_MS, CHANGED_LIST_LIMIT, NODE_LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
 import type { Broker, InboundMessage } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
 import type { ChangedActors } from "./recent.ts";
-import { type RunnableKind, runnable } from "./runnable.ts";
+import { kindMap, type RunnableKind } from "./runnable.ts";
 import { VERSION } from "./version.ts";
 
 export interface NodeOptions {
@@ -62,7 +62,8 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   const clock = options.clock ?? systemClock;
   const broker = await connectBroker({
     servers: options.servers,
-    name: `troupe-${options.name}`,
+    // Its own for each process: others know it by this name when the server tells of its end.
+    name: `troupe-${options.name}-${clock.randomId(6)}`,
     clock,
     waitMs: options.waitMs ?? 10_000,
   });
@@ -203,6 +204,7 @@ class TroupeNode implements Node {
     const facts = {
       name: this.name,
       incarnation: this.#id,
+      connection: this.#broker.name,
       pid: process.pid,
       host: hostname(),
       kinds: [...this.#kinds.keys()],
@@ -289,13 +291,4 @@ class TroupeNode implements Node {
       .sort(([, a], [, b]) => b - a);
     return { node: this.name, changed: rows.slice(0, CHANGED_LIST_LIMIT) };
   }
-}
-
-function kindMap(kinds: readonly ActorKind[]): Map<string, RunnableKind> {
-  const map = new Map<string, RunnableKind>();
-  for (const kind of kinds) {
-    if (map.has(kind.kind)) throw new DefinitionError(`The kind "${kind.kind}" is given twice: name each once`);
-    map.set(kind.kind, runnable(kind));
-  }
-  return map;
 }

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "./clock.ts";
 import { APPEND_TIMEOUT_MS } from "./limits.ts";
-import { BrokerUnavailableError, NoResponderError } from "./errors.ts";
+import { NoResponderError } from "./errors.ts";
 import type {
   AppendOptions,
   Broker,
@@ -22,13 +22,12 @@ import { MemoryCalls } from "./port-memory-calls.ts";
 import { MemoryFollower } from "./port-memory-follow.ts";
 import { Member } from "./port-memory-group.ts";
 import { type Latency, MemoryLink } from "./port-memory-link.ts";
-import { appendHeaders, refuseOversize } from "./port-memory-headers.ts";
+import { appendHeaders, DEFAULT_MAX_PAYLOAD, refuseOversize } from "./port-memory-headers.ts";
 import { MemoryReaders } from "./port-memory-readers.ts";
+import { closedError, MemoryRequests } from "./port-memory-requests.ts";
 import type { Interest, MemoryServer, Packet } from "./port-memory-server.ts";
 import { matcherOf } from "./port-memory-subject.ts";
 
-/** The server's default, in bytes. */
-const DEFAULT_MAX_PAYLOAD = 1_048_576;
 /** A read, a purge or a flush unanswered for this long is given up, in ms. */
 const CALL_TIMEOUT_MS = 5_000;
 /** What stands in a message after its callback: whoever kept the bytes instead of a copy sees it. */
@@ -54,20 +53,21 @@ export interface MemoryBrokerOptions {
 
 export class MemoryBroker implements Broker {
   readonly maxPayload: number;
+  readonly name: string;
   readonly #server: MemoryServer;
   readonly #link: MemoryLink;
   readonly #inbox: string;
   readonly #calls: MemoryCalls;
-  readonly #requests = new Map<string, { answer(data: Uint8Array): void; refuse(error: Error): void }>();
+  readonly #requests = new MemoryRequests();
   readonly #interests = new Set<Interest>();
   readonly #readers = new MemoryReaders();
   readonly #listeners = new Set<(status: BrokerStatus) => void>();
   readonly #appendFaults: Loss[] = [];
   #status: BrokerStatus = "connected";
-  #requestCount = 0;
 
   constructor(server: MemoryServer, id: string, { clock, latencyMs, maxPayload }: MemoryBrokerOptions) {
     this.#server = server;
+    this.name = id;
     this.#link = new MemoryLink(server.clock, clock, latencyMs ?? { min: 0, max: 0 });
     this.#calls = new MemoryCalls(clock, this.#link);
     this.maxPayload = maxPayload ?? DEFAULT_MAX_PAYLOAD;
@@ -95,13 +95,16 @@ export class MemoryBroker implements Broker {
   }
 
   request(subject: string, data: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
-    this.#requestCount += 1;
-    const reply = `${this.#inbox}${this.#requestCount}`;
+    const reply = this.#requests.nextAddress(this.#inbox);
     return this.#call<Uint8Array>(`the request "${subject}"`, timeoutMs, (answer, refuse) => {
       refuseOversize(this.maxPayload, subject, data);
-      this.#requests.set(reply, { answer, refuse });
+      this.#requests.set(reply, { subject, answer, refuse });
       if (this.#status === "connected") this.#send({ subject, data: new Uint8Array(data), headers: {}, reply });
     }).finally(() => this.#requests.delete(reply));
+  }
+
+  giveUp(isGone: (subject: string) => boolean): void {
+    this.#requests.giveUp(isGone);
   }
 
   subscribe(subject: string, onMessage: (message: InboundMessage) => void): Subscription {
@@ -294,6 +297,3 @@ export class MemoryBroker implements Broker {
     for (const listener of [...this.#listeners]) listener(status);
   }
 }
-
-const closedError = (what: string) =>
-  new BrokerUnavailableError(`The connection is closed, so ${what} cannot be answered: connect anew`);

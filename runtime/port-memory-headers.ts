@@ -22,6 +22,9 @@ export function appendHeaders({
   };
 }
 
+/** The server's default, in bytes. */
+export const DEFAULT_MAX_PAYLOAD = 1_048_576;
+
 /** Size of a header block on the wire, as the server counts it against its largest message. */
 export function headerBytes(headers: HeaderBag): number {
   let bytes = "NATS/1.0\r\n\r\n".length;

@@ -1,6 +1,6 @@
 /** How stored messages arrive from NATS: direct gets, the leader's answers and consumers, as the port's one shape. */
 import { type Msg, MsgHdrsImpl } from "nats";
-import type { StoredMessage } from "./port.ts";
+import type { InboundMessage, StoredMessage } from "./port.ts";
 
 /** Tokens of an acknowledgement address before domain and account were put into it. */
 const SHORT_ADDRESS_TOKENS = 9;
@@ -67,4 +67,24 @@ export function parsePlace(address: string): Place {
 export function parseDelivered(stream: string, message: Msg, { seq, timeMs }: Place): StoredMessage {
   const { subject, data, headers } = message;
   return { stream, subject, seq, data, timeMs, header: (name) => headers?.get(name) || undefined };
+}
+
+/** A message that was delivered; its data are the connection's. */
+export class NatsInbound implements InboundMessage {
+  readonly #message: Msg;
+  constructor(message: Msg) {
+    this.#message = message;
+  }
+  get subject(): string {
+    return this.#message.subject;
+  }
+  get data(): Uint8Array {
+    return this.#message.data;
+  }
+  get reply(): string | undefined {
+    return this.#message.reply === "" ? undefined : this.#message.reply;
+  }
+  header(name: string): string | undefined {
+    return this.#message.headers?.get(name) || undefined;
+  }
 }

@@ -23,6 +23,7 @@ import type {
 } from "./port.ts";
 import { APPEND, appendHeaders, JetStreamApi, readAck, toHeaders } from "./port-nats-api.ts";
 import { NatsFollower } from "./port-nats-follow.ts";
+import { NatsInbound } from "./port-nats-messages.ts";
 import { NatsGroupShare } from "./port-nats-group.ts";
 import { orCrash, type Wire } from "./port-nats-inbox.ts";
 import { StreamReads } from "./port-nats-reads.ts";
@@ -61,7 +62,7 @@ export async function connectBroker(options: BrokerOptions): Promise<Broker & { 
   const giveUpAt = clock.monotonic() + (options.waitMs ?? 0);
   for (;;) {
     try {
-      return new NatsBroker(await connect(settings), clock);
+      return new NatsBroker(await connect(settings), options.name ?? "", clock);
     } catch (cause) {
       if (clock.monotonic() >= giveUpAt) {
         throw new BrokerUnavailableError(
@@ -81,6 +82,7 @@ const dataOf = (message: Msg): Uint8Array => message.data;
 class NatsBroker implements Broker {
   readonly connection: NatsConnection;
   readonly maxPayload: number;
+  readonly name: string;
   readonly #clock: Clock;
   readonly #mux: RequestMux;
   readonly #answers = new Answers((subject, data) => void this.publish(subject, data));
@@ -91,8 +93,9 @@ class NatsBroker implements Broker {
   #status: BrokerStatus = "connected";
   #closing: Promise<void> | undefined;
 
-  constructor(connection: NatsConnection, clock: Clock) {
+  constructor(connection: NatsConnection, name: string, clock: Clock) {
     this.connection = connection;
+    this.name = name;
     this.maxPayload = connection.info?.max_payload ?? DEFAULT_MAX_PAYLOAD;
     this.#clock = clock;
     this.#mux = new RequestMux(connection, clock);
@@ -136,6 +139,10 @@ class NatsBroker implements Broker {
 
   request(subject: string, data: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     return this.#mux.call(subject, data, timeoutMs, dataOf);
+  }
+
+  giveUp(isGone: (subject: string) => boolean): void {
+    this.#mux.giveUp(isGone);
   }
 
   subscribe(subject: string, onMessage: (message: InboundMessage) => void): Subscription {
@@ -279,22 +286,3 @@ class NatsBroker implements Broker {
 
 const oversize = (subject: string, bytes: number, maxPayload: number): PayloadError =>
   new PayloadError(`The message to "${subject}" has ${bytes} bytes, more than the server's ${maxPayload}: send less`);
-
-class NatsInbound implements InboundMessage {
-  readonly #message: Msg;
-  constructor(message: Msg) {
-    this.#message = message;
-  }
-  get subject(): string {
-    return this.#message.subject;
-  }
-  get data(): Uint8Array {
-    return this.#message.data;
-  }
-  get reply(): string | undefined {
-    return this.#message.reply === "" ? undefined : this.#message.reply;
-  }
-  header(name: string): string | undefined {
-    return this.#message.headers?.get(name) || undefined;
-  }
-}

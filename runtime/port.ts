@@ -86,6 +86,8 @@ export interface Broker {
   /** Largest message that the server takes, headers included, in bytes. */
   readonly maxPayload: number;
   readonly status: BrokerStatus;
+  /** Under which the server knows this connection, across reconnects. */
+  readonly name: string;
 
   /** Fire and forget. While disconnected nothing is sent and `false` is returned. */
   publish(
@@ -104,6 +106,8 @@ export interface Broker {
    * @throws {BrokerUnavailableError} No answer within `timeoutMs`; whether it was received is unknown.
    */
   request(subject: string, data: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
+  /** Ends requests under way whose receiver is known to be gone, by their subject, as if it had not answered in time. */
+  giveUp(isGone: (subject: string) => boolean): void;
   subscribe(subject: string, onMessage: (message: InboundMessage) => void): Subscription;
 
   /**

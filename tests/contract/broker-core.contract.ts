@@ -26,6 +26,23 @@ export function coreContract(bench: () => Bench): void {
     expect(seen).toEqual([sent, sent]);
   });
 
+  test("giveUp() ends the requests that it picks at once, and no others", async () => {
+    const { broker, other, core } = bench();
+    const asked = new Map<string, string>();
+    const heard = Promise.withResolvers<void>();
+    other.subscribe(core("*"), ({ subject, reply }) => {
+      asked.set(subject, reply ?? "");
+      if (asked.size === 2) heard.resolve();
+    });
+    await other.flush();
+    const [a, b] = [broker.request(core("a"), bytes("?"), LONG_MS), broker.request(core("b"), bytes("?"), LONG_MS)];
+    await heard.promise;
+    broker.giveUp((subject) => subject === core("a"));
+    await expect(a).rejects.toThrow(BrokerUnavailableError);
+    other.publish(asked.get(core("b")) ?? "", bytes("yes"));
+    expect(text(await b)).toBe("yes");
+  });
+
   test("publish() returns false and sends nothing when the connection is closed", async () => {
     const { broker, other, core, world } = bench();
     const seen: string[] = [];

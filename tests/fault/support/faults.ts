@@ -2,7 +2,7 @@
  * Faults drawn from a seed, and the gap that each one tears. Invariant: a fault is over (process restarted or thawed) before
  * its `inflict` resolves, so the run ends with every node up.
  */
-import { LEASE_TTL_S } from "../../../runtime/limits.ts";
+import { LEASE_MISSED_RENEWALS, LEASE_RENEW_MS } from "../../../runtime/limits.ts";
 import { type FaultCluster, HEAL_DEADLINE_MS } from "./cluster.ts";
 import { counter } from "./kinds.ts";
 import type { Random } from "./random.ts";
@@ -16,7 +16,7 @@ export type Fault =
   | { readonly kind: "kill-with-server"; readonly nodes: readonly string[]; readonly forMs: number };
 
 /** A frozen node comes back before its lease ends as often as after it, in ms. */
-const FREEZE_MAX_MS = 2 * LEASE_TTL_S * 1_000;
+const FREEZE_MAX_MS = 2 * LEASE_MISSED_RENEWALS * LEASE_RENEW_MS;
 /** A killed process is started again at once or a little later, in ms. */
 const RESTART_MAX_MS = 1_500;
 
