@@ -8,6 +8,7 @@ import { Checkpointer } from "./checkpointer.ts";
 import { type Clock, sleep, type TimerHandle } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 import { RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
+import { handOver, INVOCATION_GRACE_MS } from "./hand-over.ts";
 import { sealJournal } from "./journal.ts";
 import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
 import type { Membership } from "./membership.ts";
@@ -76,7 +77,11 @@ export class Ownership {
     this.#o.clock.clearTimeout(this.#timer);
     this.#checkpointer.stop();
     await this.#running;
-    if (release) await this.#release([...this.#o.engine.owned]);
+    if (!release) return;
+    const { membership, engine } = this.#o;
+    await membership.announceLeave();
+    const graceMs = membership.members.size > 1 ? INVOCATION_GRACE_MS : 0; // alone, nobody could take over meanwhile
+    await handOver(engine, [...engine.owned], graceMs, (some) => this.#release(some));
   }
 
   async #run(): Promise<void> {
@@ -99,7 +104,7 @@ export class Ownership {
 
   async #step(): Promise<void> {
     const { membership, me, table, shards, engine } = this.#o;
-    const live = [...membership.members.keys()];
+    const live = [...membership.members].filter(([, { isLeaving }]) => isLeaving !== true).map(([key]) => key);
     // Without a lease nothing is given away in good order: others may have sealed the journal.
     if (!membership.members.has(me)) throw new SealedError(`The lease of "${me}" ended: this incarnation is over`);
     for (const shard of engine.owned) {
@@ -119,7 +124,7 @@ export class Ownership {
       } else if (wanted === me && (owner === null || !membership.members.has(owner))) take.push(shard);
     }
     if (take.length > 0) await this.#take(take);
-    if (give.length > 0) await this.#release(give);
+    if (give.length > 0) await handOver(engine, give, 0, (some) => this.#release(some));
   }
 
   async #take(shards: readonly number[]): Promise<void> {
@@ -219,7 +224,6 @@ export class Ownership {
 
   /** Ends delivery, commits, stores, and frees the records: the next owner has nothing to replay. */
   async #release(shards: readonly number[]): Promise<void> {
-    if (shards.length === 0) return;
     const { engine, log } = this.#o;
     const leaving = new Set(shards);
     const { table, me } = this.#o;

@@ -125,6 +125,16 @@ export class Saver {
     }
   }
 
+  /**
+   * Stores what dirty actors that `picks` have taken so far, while they go on: afterwards little is left to store.
+   * @throws {TroupeError} A state cannot be stored.
+   */
+  async coverAll(picks: (activation: Activation) => boolean): Promise<void> {
+    const dirty = [...this.#dirty].filter(picks);
+    for (let i = 0; i < dirty.length; i += MAX_SNAPSHOTS_IN_FLIGHT)
+      await Promise.all(dirty.slice(i, i + MAX_SNAPSHOTS_IN_FLIGHT).map((activation) => this.cover(activation)));
+  }
+
   /** Makes one clean, idle actor leave memory. False: there is none. */
   evictOne(drop: (activation: Activation) => void): boolean {
     for (const activation of this.#options.activations.values()) {

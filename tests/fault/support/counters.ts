@@ -5,9 +5,13 @@
 import type { FaultCluster } from "./cluster.ts";
 import { counter } from "./kinds.ts";
 import type { Random } from "./random.ts";
+import { pass } from "./wait.ts";
 
 /** Every call is to be acknowledged within this whatever happens, in ms. */
 const CALL_DEADLINE_MS = 30_000;
+
+/** Between two bursts of a paced load, in ms. */
+const PACE_MS = 5;
 
 interface Tally {
   /** What the counter showed before this load. */
@@ -22,7 +26,13 @@ interface Tally {
 export interface CounterReport {
   readonly acked: number;
   readonly unknown: number;
+  /** Acknowledged increments that no counter shows. */
+  readonly lost: number;
+  /** Increments that counted more than once. */
+  readonly doubled: number;
   readonly errors: readonly string[];
+  /** The slowest call, in ms: the worst pause that a caller met. */
+  readonly slowestMs: number;
   /** What contradicts the invariant, empty if nothing does. */
   readonly breaches: readonly string[];
 }
@@ -35,6 +45,9 @@ export class CounterLoad {
   readonly #breaches: string[] = [];
   readonly #errors: string[] = [];
   #stopping = false;
+  #slowestMs = 0;
+  #lost = 0;
+  #doubled = 0;
   #lanes: Promise<void>[] = [];
 
   constructor(cluster: FaultCluster, random: Random, options: { readonly keys: number }) {
@@ -60,11 +73,21 @@ export class CounterLoad {
     }
   }
 
+  /** Counts every counter once, so that all are live. */
+  async touchAll(): Promise<void> {
+    await Promise.all(Array.from({ length: this.#keys }, (_, i) => this.#increment(`k${i}`)));
+  }
+
   /** Starts closed-loop lanes; with `reads`, each reads its write back. */
   start(lanes: number, options: { readonly reads?: boolean } = {}): void {
     this.#lanes = Array.from({ length: lanes }, (_, i) =>
       this.#lane(this.#random.fork(`lane-${i}`), options.reads === true),
     );
+  }
+
+  /** Starts `perSecond` calls each second, whether or not earlier ones are answered. */
+  pace(perSecond: number): void {
+    this.#lanes = [this.#paced(this.#random.fork("paced"), perSecond)];
   }
 
   /** Ends the load and compares every counter with what was acknowledged. */
@@ -74,7 +97,15 @@ export class CounterLoad {
     for (const [key, tally] of this.#tallies) await this.#audit(key, tally);
     let unknown = 0;
     for (const tally of this.#tallies.values()) unknown += tally.unknown;
-    return { acked: this.acked, unknown, errors: this.#errors, breaches: this.#breaches };
+    return {
+      acked: this.acked,
+      unknown,
+      errors: this.#errors,
+      slowestMs: this.#slowestMs,
+      lost: this.#lost,
+      doubled: this.#doubled,
+      breaches: this.#breaches,
+    };
   }
 
   async #lane(random: Random, reads: boolean): Promise<void> {
@@ -85,9 +116,24 @@ export class CounterLoad {
     }
   }
 
+  async #paced(random: Random, perSecond: number): Promise<void> {
+    const startedAt = performance.now();
+    const calls = new Set<Promise<unknown>>();
+    for (let sent = 0; !this.#stopping; ) {
+      for (; sent < ((performance.now() - startedAt) / 1_000) * perSecond; sent++) {
+        const call = this.#increment(`k${random.int(0, this.#keys)}`);
+        calls.add(call);
+        void call.finally(() => calls.delete(call));
+      }
+      await pass(PACE_MS);
+    }
+    await Promise.all(calls);
+  }
+
   async #increment(key: string): Promise<number | undefined> {
     const tally = this.#tally(key);
     const before = tally.highest;
+    const startedAt = performance.now();
     try {
       const { n } = (await this.#cluster.client.ask(
         counter,
@@ -96,6 +142,7 @@ export class CounterLoad {
         { deadlineMs: CALL_DEADLINE_MS },
       )) as { n: number };
       tally.acked++;
+      this.#slowestMs = Math.max(this.#slowestMs, Math.round(performance.now() - startedAt));
       if (tally.replies.has(n)) this.#breaches.push(`${key}: two increments were answered with ${n}`);
       if (n <= before) this.#breaches.push(`${key}: answered ${n} to a call that began after ${before} was answered`);
       tally.replies.add(n);
@@ -125,6 +172,8 @@ export class CounterLoad {
     if (tally.acked === 0) return;
     const n = await this.#read(key);
     const counted = n - tally.base;
+    this.#lost += Math.max(0, tally.acked - counted);
+    this.#doubled += Math.max(0, counted - tally.acked - tally.unknown);
     if (counted < tally.acked || counted > tally.acked + tally.unknown) {
       this.#breaches.push(`${key}: counted ${counted}, acknowledged ${tally.acked}, unknown ${tally.unknown}`);
     }
