@@ -1,14 +1,22 @@
 /**
- * The long fault run: `npm run chaos`. CHAOS_SECONDS (default 300) and FAULT_SEED are read from the environment. Prints one
+ * The long fault run: `npm run chaos`. First CHAOS_FAULTS (default 20) kills and as many freezes of one of three nodes that hold
+ * 1,000 live actors under load, then a storm of all faults for CHAOS_SECONDS (default 240); FAULT_SEED repeats a run. Prints one
  * JSON line per fault with the gap until the next good answer, and a summary. Invariant: exits 1 if the auditors object.
  */
 import { Bank } from "./support/bank.ts";
 import { FaultCluster } from "./support/cluster.ts";
 import { CounterLoad } from "./support/counters.ts";
-import { seeded, seedOfRun } from "./support/random.ts";
+import { type Fault, inflict } from "./support/faults.ts";
+import { type Random, seeded, seedOfRun } from "./support/random.ts";
 import { storm, type Struck } from "./support/storm.ts";
 
-const seconds = Number(process.env["CHAOS_SECONDS"] ?? 300);
+const NODES = 3;
+const KEYS = 1_000;
+/** A frozen node sleeps this long, in ms: others have taken over when it wakes. */
+const FREEZE_MS = 3_000;
+
+const faults = Number(process.env["CHAOS_FAULTS"] ?? 20);
+const seconds = Number(process.env["CHAOS_SECONDS"] ?? 240);
 const seed = seedOfRun();
 const print = (line: object) => console.log(JSON.stringify(line));
 
@@ -34,16 +42,37 @@ function gapsByKind(
   );
 }
 
-print({ run: "chaos", seed, seconds });
-const cluster = await FaultCluster.start();
+/** Awakened owners that found their journal sealed or their lease gone. */
+const refusals = (cluster: FaultCluster): number =>
+  cluster.nodes.reduce((sum, { log }) => sum + log.filter((line) => line.includes("Incarnation ended")).length, 0);
+
+/** Kills and freezes in turn, each once the cluster is whole again. */
+async function program(cluster: FaultCluster, random: Random): Promise<Struck[]> {
+  const struck: Struck[] = [];
+  for (let i = 0; i < 2 * faults; i++) {
+    const { name } = random.pick(cluster.nodes);
+    const fault: Fault =
+      i % 2 === 0 ? { kind: "kill", node: name, forMs: 500 } : { kind: "freeze", node: name, forMs: FREEZE_MS };
+    const gapMs = await inflict(cluster, fault, `probe-${i}`);
+    struck.push({ fault, gapMs });
+    print({ ...fault, gapMs });
+    await cluster.untilWhole();
+  }
+  return struck;
+}
+
+print({ run: "chaos", seed, faults, seconds });
+const cluster = await FaultCluster.start(NODES);
 let isGood = false;
 try {
   const random = seeded(seed);
-  const load = new CounterLoad(cluster, random.fork("load"), { keys: 1_000 });
+  const load = new CounterLoad(cluster, random.fork("load"), { keys: KEYS });
   const bank = new Bank(cluster, random.fork("bank"), 50);
-  await bank.open();
-  load.start(32, { reads: true });
-  bank.start(8);
+  await Promise.all([bank.open(), load.touchAll()]);
+  load.start(16, { reads: true });
+  bank.start(4);
+  const programmed = await program(cluster, random.fork("program"));
+  print({ run: "chaos", seed, program: gapsByKind(programmed), refusedZombies: refusals(cluster) });
   const struck = await storm(cluster, random.fork("storm"), {
     kinds: ["kill", "kill", "freeze", "freeze", "kill-all", "kill-server"],
     faults: Number.POSITIVE_INFINITY,
@@ -59,7 +88,8 @@ try {
     money.received === money.sent &&
     money.sent === money.transfers &&
     money.breaches.length === 0;
-  print({ run: "chaos", seed, good: isGood, gaps: gapsByKind(struck), counters, money });
+  const { lost, doubled } = counters;
+  print({ run: "chaos", seed, good: isGood, lost, doubled, gaps: gapsByKind(struck), counters, money });
   if (!isGood) console.error(cluster.logs(200));
 } catch (error) {
   console.error(error, cluster.logs(200));
