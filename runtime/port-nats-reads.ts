@@ -3,6 +3,8 @@
  * any replica may answer a direct get and one server's answer is cut at its own bounds.
  */
 import type { Msg } from "nats";
+import type { Clock } from "./clock.ts";
+import { BrokerUnavailableError } from "./errors.ts";
 import type { RequestMux } from "./mux.ts";
 import type { ReadOptions, StoredMessage } from "./port.ts";
 import { API_TIMEOUT_MS, type ApiError, encodeBody, type JetStreamApi, QUERY, refusal } from "./port-nats-api.ts";
@@ -12,6 +14,8 @@ import { type LeaderMessage, parseDirect, parseLeader } from "./port-nats-messag
 const DEFAULT_READ_LIMIT = 256;
 /** Messages in one batch at most; also the most subjects that the server gives the last messages of in one answer. */
 const BATCH_LIMIT = 1_024;
+/** A leader answers within this, or there is none just now, in ms. */
+const LEADER_ATTEMPT_MS = 500;
 /** Statuses that end a direct get. */
 const END_OF_BATCH = 204;
 const NOT_FOUND = 404;
@@ -38,11 +42,13 @@ interface StreamInfo {
 }
 
 export class StreamReads {
+  readonly #clock: Clock;
   readonly #mux: RequestMux;
   readonly #api: JetStreamApi;
   readonly #replicas = new Map<string, Promise<number>>();
 
-  constructor(mux: RequestMux, api: JetStreamApi) {
+  constructor(mux: RequestMux, api: JetStreamApi, clock: Clock) {
+    this.#clock = clock;
     this.#mux = mux;
     this.#api = api;
   }
@@ -131,7 +137,7 @@ export class StreamReads {
   }
 
   #info(stream: string, query?: object): Promise<StreamInfo> {
-    return this.#api.call<StreamInfo>(`STREAM.INFO.${stream}`, query);
+    return this.#persist((timeoutMs) => this.#api.call<StreamInfo>(`STREAM.INFO.${stream}`, query, timeoutMs));
   }
 
   #replicasOf(stream: string): Promise<number> {
@@ -152,10 +158,27 @@ export class StreamReads {
 
   async #fromLeader(stream: string, query: object): Promise<StoredMessage | null> {
     const path = `STREAM.MSG.GET.${stream}`;
-    const { message, error } = await this.#api.ask<{ readonly message?: LeaderMessage }>(path, query);
+    const { message, error } = await this.#persist((timeoutMs) =>
+      this.#api.ask<{ readonly message?: LeaderMessage }>(path, query, timeoutMs),
+    );
     if (message !== undefined) return parseLeader(stream, message);
     if (error?.err_code === NO_MESSAGE) return null;
     throw refusal(path, error ?? {});
+  }
+
+  /** While there is no leader nobody answers, and a question of that time is answered by nobody later: it is asked again. */
+  async #persist<T>(ask: (timeoutMs: number) => Promise<T>): Promise<T> {
+    const giveUpAtMs = this.#clock.monotonic() + API_TIMEOUT_MS;
+    for (;;) {
+      const askedAtMs = this.#clock.monotonic();
+      try {
+        return await ask(LEADER_ATTEMPT_MS);
+      } catch (error) {
+        const nowMs = this.#clock.monotonic();
+        const isUnanswered = error instanceof BrokerUnavailableError && nowMs - askedAtMs >= LEADER_ATTEMPT_MS;
+        if (!isUnanswered || nowMs >= giveUpAtMs) throw error;
+      }
+    }
   }
 
   /** The last messages under the filters; undefined if there are too many for one answer. */

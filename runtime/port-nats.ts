@@ -100,7 +100,7 @@ class NatsBroker implements Broker {
     this.#clock = clock;
     this.#mux = new RequestMux(connection, clock);
     const api = new JetStreamApi(this.#mux);
-    this.#reads = new StreamReads(this.#mux, api);
+    this.#reads = new StreamReads(this.#mux, api, clock);
     this.#wire = { connection, api, reads: this.#reads, clock, isConnected: () => this.#status === "connected" };
     void this.#followStatus();
   }

@@ -31,7 +31,7 @@ let doors: DoorLog;
 let service: SkillService;
 let load: JobLoad;
 beforeAll(async () => {
-  cluster = await FaultCluster.start(2, new URL("./workers/system-node.ts", import.meta.url));
+  cluster = await FaultCluster.start(2, { script: new URL("./workers/system-node.ts", import.meta.url) });
   broker = await connectBroker({ servers: cluster.server.url });
   const { client } = cluster;
   doors = new DoorLog(broker, client.names);

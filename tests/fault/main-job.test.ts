@@ -63,7 +63,7 @@ let broker: Broker;
 let doors: DoorLog;
 let service: SkillService;
 beforeAll(async () => {
-  cluster = await FaultCluster.start(2, new URL("./workers/system-node.ts", import.meta.url));
+  cluster = await FaultCluster.start(2, { script: new URL("./workers/system-node.ts", import.meta.url) });
   broker = await connectBroker({ servers: cluster.server.url });
   doors = new DoorLog(broker, cluster.client.names);
   service = new SkillService(broker, cluster.client.names, SERVICE, SERVICE_MS);

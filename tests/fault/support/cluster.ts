@@ -10,22 +10,41 @@ import { until } from "./wait.ts";
 export const HEAL_DEADLINE_MS = 20_000;
 const NAMESPACE = "fault";
 
+/** What the nodes connect to. */
+interface Servers {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+export interface FaultClusterOptions {
+  /** What each node runs. Default the fault suite's own kinds. */
+  readonly script?: URL;
+  /** Servers that the cluster takes over, with three copies of each stream. Default one of its own, with one copy. */
+  readonly servers?: Servers;
+  /** Where a node finds the servers, if not at their own addresses. */
+  readonly via?: (node: string, url: string) => string;
+}
+
 export class FaultCluster {
-  readonly server: TestServer;
+  readonly server: Servers & Partial<Pick<TestServer, "embedded">>;
   readonly nodes: readonly NodeProcess[];
   readonly client: Client;
 
-  private constructor(server: TestServer, nodes: readonly NodeProcess[], client: Client) {
+  private constructor(server: FaultCluster["server"], nodes: readonly NodeProcess[], client: Client) {
     this.server = server;
     this.nodes = nodes;
     this.client = client;
   }
 
-  /** `script`: what each node runs; default the fault suite's own kinds. */
-  static async start(nodeCount = 2, script?: URL): Promise<FaultCluster> {
-    const server = await startTestServer();
-    const env = { FAULT_SERVERS: server.url, FAULT_NAMESPACE: NAMESPACE };
-    const nodes = Array.from({ length: nodeCount }, (_, i) => new NodeProcess(`n${i + 1}`, env, script));
+  static async start(nodeCount = 2, options: FaultClusterOptions = {}): Promise<FaultCluster> {
+    const { script, servers, via = (_, url) => url } = options;
+    const server = servers ?? (await startTestServer());
+    const nodes = Array.from({ length: nodeCount }, (_, i) => {
+      const name = `n${i + 1}`;
+      const replicas = servers === undefined ? "1" : "3";
+      const env = { FAULT_SERVERS: via(name, server.url), FAULT_NAMESPACE: NAMESPACE, FAULT_REPLICAS: replicas };
+      return new NodeProcess(name, env, script);
+    });
     try {
       await Promise.all(nodes.map((node) => node.start()));
       const cluster = new FaultCluster(server, nodes, await connect({ servers: server.url, namespace: NAMESPACE }));
@@ -75,6 +94,7 @@ export class FaultCluster {
   /** SIGKILLs nats-server; resolves when its supervisor has it up again. */
   async killServer(): Promise<void> {
     const { embedded } = this.server;
+    if (embedded === undefined) throw new Error("The cluster's servers are not its own: kill one of them");
     const before = embedded.pid;
     process.kill(before, "SIGKILL");
     await until("nats-server to be restarted", HEAL_DEADLINE_MS, () => embedded.pid !== before);

@@ -13,6 +13,7 @@ const node = await startNode({
   name: setting("FAULT_NODE"),
   servers: setting("FAULT_SERVERS"),
   namespace: setting("FAULT_NAMESPACE"),
+  replicas: Number(setting("FAULT_REPLICAS")),
   kinds: KINDS,
   log: pino({ level: "info" }, pino.destination(2)),
 });
