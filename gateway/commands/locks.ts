@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import type { ResourceContext } from "../../actors/resource-claim.ts";
 import type { ActorView } from "../../runtime/api.ts";
+import { strayLocks } from "../stray-locks.ts";
 import { countArgument } from "./arguments.ts";
 import { type CliDeps, CommandContext, common } from "./context.ts";
 import { moreText, readActors } from "./ps.ts";
@@ -38,15 +39,23 @@ export function lockOf(view: ActorView): LockRow {
 export function locksCommand(program: Command, deps: CliDeps): void {
   common(program.command("locks").description("locks: holder, fencing token, queue"))
     .option("--limit <count>", "locks shown at most", countArgument, DEFAULT_LIMIT)
-    .action(async ({ limit }: { limit: number }, command: Command) => {
+    .option("--all", "also free locks of devices that nobody ever heard of")
+    .action(async ({ limit, all }: { limit: number; all?: boolean }, command: Command) => {
       const context = new CommandContext(deps, command);
-      const { total, actors } = await context.withClient((client) => readActors(client, RESOURCE_KIND, limit));
+      const { total, actors, strays } = await context.withClient(async (client) => {
+        const read = await readActors(client, RESOURCE_KIND, limit);
+        const isStray = all === true ? () => false : await strayLocks(client);
+        const shown = read.actors.filter(({ view }) => view === null || !isStray(view));
+        const left = read.actors.length - shown.length;
+        return { total: read.total - left, actors: shown, strays: left };
+      });
       const locks = actors.flatMap(({ view }) => (view === null ? [] : [lockOf(view)]));
       const unreadable = actors.flatMap(({ id, view, error }) =>
         view === null ? [{ resource: id, error: error ?? "unknown" }] : [],
       );
-      context.output.print({ total, locks, unreadable }, () => {
-        if (total === 0) return "Nothing was ever locked";
+      context.output.print({ total, strays, locks, unreadable }, () => {
+        const hidden = strays === 0 ? "" : `… ${strays} free locks of unknown devices: show them with --all\n`;
+        if (total === 0) return hidden || "Nothing was ever locked";
         const rows = locks.map((lock) => [
           lock.resource,
           lock.holder ?? "-",
@@ -56,7 +65,9 @@ export function locksCommand(program: Command, deps: CliDeps): void {
         ]);
         const broken = unreadable.map(({ resource, error }) => [resource, `? ${error}`, "-", "-", "-"]);
         return (
-          table(["RESOURCE", "HOLDER", "TOKEN", "ENDS IN", "QUEUE"], [...rows, ...broken]) + moreText(total, actors)
+          table(["RESOURCE", "HOLDER", "TOKEN", "ENDS IN", "QUEUE"], [...rows, ...broken]) +
+          moreText(total, actors) +
+          hidden
         );
       });
     });

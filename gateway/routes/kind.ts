@@ -1,8 +1,8 @@
 /** The two reads of a kind that has routes of its own: a page of its actors, and one of them. Invariant: reads only. */
 import type { FastifyInstance } from "fastify";
-import type { ActorView } from "../../runtime/api.ts";
+import type { ActorView, Client } from "../../runtime/api.ts";
 import type { GatewayDeps } from "../deps.ts";
-import { type Order, type PageQuery, READ_DEADLINE_MS, readPage } from "../reads.ts";
+import { type Order, type PageQuery, READ_DEADLINE_MS, readPage, within } from "../reads.ts";
 import { answers, ID, object, page, paged, type Schema, UNREADABLE } from "../schemas.ts";
 
 /** Filters are those of the lists that have them. */
@@ -22,11 +22,15 @@ export interface KindRoutes {
     readonly order: Order;
     readonly item: Schema;
     readonly filters?: Readonly<Record<string, Schema>>;
+    /** Made anew for each request: tells which actors are left out. */
+    readonly without?: (client: Client) => Promise<(view: ActorView) => boolean>;
     /** Null leaves the actor out. */
     readonly show: (view: ActorView, query: ListQuery) => object | null;
   };
   readonly one: { readonly summary: string; readonly item: Schema; readonly show: (view: ActorView) => object };
 }
+
+const NOTHING = Promise.resolve(() => false);
 
 export function kindRoutes(
   app: FastifyInstance,
@@ -44,8 +48,12 @@ export function kindRoutes(
         response: answers({ 200: [`A page of ${plural}`, page({ anyOf: [list.item, UNREADABLE] })] }, [404]),
       },
     },
-    async ({ query, signal }) =>
-      readPage(deps, { kind, order: list.order, query, signal }, (view) => list.show(view, query)),
+    async ({ query, signal }) => {
+      const isLeftOut = await within(deps.clock, list.without?.(deps.client) ?? NOTHING, READ_DEADLINE_MS);
+      return await readPage(deps, { kind, order: list.order, query, signal }, (view) =>
+        isLeftOut(view) ? null : list.show(view, query),
+      );
+    },
   );
 
   app.get<{ Params: { id: string } }>(

@@ -5,6 +5,7 @@ import type { GatewayDeps } from "../deps.ts";
 import { list, number, part, stateName, text } from "../fields.ts";
 import { byId } from "../reads.ts";
 import { ANYTHING, listOf, object, orNull, TEXT, TIME, TIME_OR_NULL, WHOLE } from "../schemas.ts";
+import { strayLocks } from "../stray-locks.ts";
 import { kindRoutes } from "./kind.ts";
 
 const RESOURCE = object({
@@ -43,7 +44,13 @@ export function resourceRoutes(app: FastifyInstance, deps: GatewayDeps): void {
     kind: "resource",
     plural: "resources",
     names: { list: "listResources", read: "readResource" },
-    list: { summary: "Locks in order of their ids", order: byId, item: RESOURCE, show: resourceOf },
+    list: {
+      summary: "Locks in order of their ids, without free ones of devices that nobody ever heard of",
+      order: byId,
+      item: RESOURCE,
+      without: strayLocks,
+      show: resourceOf,
+    },
     one: { summary: "One lock: holder, token, queue and the history of grants", item: RESOURCE, show: resourceOf },
   });
 }

@@ -114,6 +114,7 @@ const COMMANDS: readonly (readonly [args: readonly string[], world: CliWorld, js
           queue: [{ holder: "task/t2", priority: "high" }],
         },
       ],
+      strays: 0,
       unreadable: [],
     },
   ],
@@ -209,6 +210,28 @@ test("`locks` says how many it leaves out", async () => {
   const client = { list, query: async () => LOCK };
   expect((await cli(["locks", "--limit", "1"], { client })).out).toMatch(/\n… 2 more: raise --limit\n$/);
   expect((await cli(["locks", "--limit", "3"], { client })).out).not.toContain("more");
+});
+
+test("`locks` leaves out free locks of devices that nobody heard of, and says so", async () => {
+  const ids: Readonly<Record<string, readonly string[]>> = {
+    resource: ["pi:known", "pi:held", "pi:typo", "tree"],
+    device: ["pi:known"],
+  };
+  const free = { ...LOCK, value: "free", context: { ...(LOCK.context as object), holder: null, queue: [] } };
+  const client = {
+    list: async (kind: string) => (ids[kind] ?? []).map((id) => ({ kind, id, node: null })),
+    query: async (_: unknown, id: string) => ({ ...(id === "pi:held" ? LOCK : free), id }),
+  };
+  const shown = async (...args: string[]) => {
+    const { out } = await cli(["locks", "--json", ...args], { client });
+    const { locks, strays } = JSON.parse(out) as { locks: { resource: string }[]; strays: number };
+    return [locks.map(({ resource }) => resource), strays];
+  };
+  expect(await shown()).toEqual([["pi:known", "pi:held", "tree"], 1]);
+  expect(await shown("--all")).toEqual([["pi:known", "pi:held", "pi:typo", "tree"], 0]);
+  expect((await cli(["locks"], { client })).out).toMatch(
+    /\n… 1 free locks of unknown devices: show them with --all\n$/,
+  );
 });
 
 describe("what cannot be read or written", () => {

@@ -195,7 +195,10 @@ describe("/api/resources", () => {
       history,
     });
     far.add("resource", "h1:d2", "free", { holder: null, token: 7, expiresAtMs: null, queue: [], history });
+    far.add("device", "h1:d2", "online", {}).add("resource", "h1:typo", "free", { holder: null, token: 7, queue: [] });
     const { items } = (await send({ url: "/api/resources" })).json<{ items: unknown[] }>();
+    expect(items).toHaveLength(2);
+    expect((await send({ url: "/api/resources/h1:typo" })).statusCode).toBe(200);
     expect(items[0]).toMatchObject({
       state: "held",
       holder: "task/t1",
