@@ -19,10 +19,10 @@ import { encodeError, encodeValue } from "./envelope.ts";
 import { AddressError, DeadlineError, PayloadError, TroupeError } from "./errors.ts";
 import { isInbox } from "./inbox.ts";
 import { Incarnation } from "./incarnation.ts";
-import { ATTEMPT_TIMEOUT_MS, CHANGED_LIST_LIMIT, NODE_LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
+import { ATTEMPT_TIMEOUT_MS, NODE_LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
 import type { Broker, InboundMessage } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
-import type { ChangedActors } from "./recent.ts";
+import { changedActors } from "./recent.ts";
 import { kindMap, type RunnableKind } from "./runnable.ts";
 import { VERSION } from "./version.ts";
 
@@ -274,7 +274,7 @@ class TroupeNode implements Node {
           .slice(0, NODE_LIST_LIMIT)
           .map((a) => a.address.id),
       };
-    if (typeof changed === "string") return this.#changed(changed);
+    if (typeof changed === "string") return changedActors(this.name, this.#live(changed));
     throw new PayloadError('A node answers { info: true }, { list: "<kind>" } and { changed: "<kind>" }');
   }
 
@@ -282,13 +282,5 @@ class TroupeNode implements Node {
     return [...this.#current.engine.activations.values()].filter(
       (a) => a.address.kind === kind && a.phase === "live" && a.state.revision > 0,
     );
-  }
-
-  #changed(kind: string): ChangedActors {
-    const rows = this.#live(kind)
-      .filter((a) => a.uncovered.length > 0)
-      .map((a) => [a.address.id, a.state.timeMs] as const)
-      .sort(([, a], [, b]) => b - a);
-    return { node: this.name, changed: rows.slice(0, CHANGED_LIST_LIMIT) };
   }
 }

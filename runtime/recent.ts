@@ -6,8 +6,10 @@
  * its last snapshot, within seconds, the nodes know.
  */
 import type { Names } from "../nats-config/subjects.ts";
+import type { Activation } from "./activation.ts";
 import type { ActorPage, RecentActor } from "./api.ts";
 import { PayloadError } from "./errors.ts";
+import { CHANGED_LIST_LIMIT } from "./limits.ts";
 import type { Broker } from "./port.ts";
 
 /** Snapshots in one window of the stream at most, as read for a listing: bounds its memory. At it the window is made smaller. */
@@ -22,6 +24,15 @@ const READ_PAGE = 32;
 export interface ChangedActors {
   readonly node: string;
   readonly changed: readonly (readonly [id: string, timeMs: number])[];
+}
+
+/** What one node answers, of its live actors of a kind. */
+export function changedActors(node: string, live: readonly Activation[]): ChangedActors {
+  const changed = live
+    .filter(({ uncovered }) => uncovered.length > 0)
+    .map(({ address, state }) => [address.id, state.timeMs] as const)
+    .sort(([, a], [, b]) => b - a);
+  return { node, changed: changed.slice(0, CHANGED_LIST_LIMIT) };
 }
 
 export interface RecentDeps {
