@@ -6,10 +6,8 @@
 import { decode, encode } from "./codec.ts";
 import { CorruptRecordError } from "./errors.ts";
 
-/** First character of a reply token whose caller can take batches: `_INBOX.<connection>.$<call>`. */
+/** First character of a reply token whose caller can take batches: `_INBOX.<connection>.$<call>`. Alone it is the batch's token. */
 export const BATCHABLE = "$";
-/** Token of the batch itself: no call has it, as a call's token goes on after the mark. */
-export const BATCH = BATCHABLE;
 
 /** A batch leaves when it holds this much, in bytes: far below a message's limit, and a long one would delay its first answer. */
 const BATCH_BYTES = 65_536;
@@ -58,7 +56,7 @@ export class Answers {
   #send(inbox: string, parts: readonly (string | Uint8Array)[]): void {
     if (parts.length === 0) return;
     if (parts.length === 2) this.#publish(inbox + (parts[0] as string), parts[1] as Uint8Array);
-    else this.#publish(inbox + BATCH, encode(parts));
+    else this.#publish(inbox + BATCHABLE, encode(parts));
   }
 }
 

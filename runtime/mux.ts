@@ -14,7 +14,7 @@ import {
   type NatsConnection,
   type Subscription,
 } from "nats";
-import { BATCH, BATCHABLE, takeApart } from "./answers.ts";
+import { BATCHABLE, takeApart } from "./answers.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 import { BrokerUnavailableError, BusyError, CorruptRecordError, NoResponderError, PayloadError } from "./errors.ts";
 
@@ -158,7 +158,7 @@ export class RequestMux {
 
   #onReply(message: Msg): void {
     const id = message.subject.slice(this.#prefix.length);
-    if (id === BATCH) {
+    if (id === BATCHABLE) {
       this.#onBatch(message.data);
       return;
     }

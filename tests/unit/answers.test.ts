@@ -1,6 +1,6 @@
 /** Answers that share a message. */
 import { describe, expect, test } from "vitest";
-import { Answers, BATCH, BATCHABLE, takeApart } from "../../runtime/answers.ts";
+import { Answers, BATCHABLE, takeApart } from "../../runtime/answers.ts";
 import { encode } from "../../runtime/codec.ts";
 import { CorruptRecordError } from "../../runtime/errors.ts";
 
@@ -20,7 +20,7 @@ describe("Answers", () => {
     for (const call of ["1", "2", "3"]) answers.add(`${INBOX}${BATCHABLE}${call}`, bytes(call));
     expect(sent).toEqual([]);
     await turn();
-    expect(sent.map(([subject]) => subject)).toEqual([INBOX + BATCH]);
+    expect(sent.map(([subject]) => subject)).toEqual([INBOX + BATCHABLE]);
     const taken: [string, string][] = [];
     takeApart(sent[0]?.[1] as Uint8Array, (call, data) => taken.push([call, Buffer.from(data).toString()]));
     expect(taken).toEqual([
@@ -54,7 +54,7 @@ describe("Answers", () => {
     await turn();
     const sizes: number[] = [];
     for (const [subject, data] of sent) {
-      if (subject === INBOX + BATCH) takeApart(data, (_, answer) => sizes.push(answer.length));
+      if (subject === INBOX + BATCHABLE) takeApart(data, (_, answer) => sizes.push(answer.length));
       else sizes.push(data.length);
       expect(data.length).toBeLessThan(100_000);
     }
