@@ -12,9 +12,11 @@ interface Sender {
   atMs: number;
   /** Highest number taken: what is above is new without a look at the rest. */
   max: number;
-  /** Unsettled numbers in the order of their arrival, and the answers given; null: accepted, no answer but the commit. */
-  readonly seqs: number[];
-  readonly answers: (Uint8Array | null)[];
+  /**
+   * Unsettled numbers in the order of their arrival, each followed by the answer given; null: accepted, no answer but the
+   * commit. In one list: most senders have one number here, and every list more is memory to be touched for each input.
+   */
+  readonly unsettled: (number | Uint8Array | null)[];
 }
 
 export type SenderRecord = [name: string, low: number, atMs: number, unsettled: [number, Uint8Array | null][]];
@@ -40,8 +42,8 @@ export class Senders {
     const sender = this.#find(name);
     if (sender === undefined || seq > sender.max) return undefined;
     if (seq < sender.low) return null;
-    const place = sender.seqs.lastIndexOf(seq);
-    return place < 0 ? undefined : sender.answers[place];
+    const place = sender.unsettled.lastIndexOf(seq);
+    return place < 0 ? undefined : (sender.unsettled[place + 1] as Uint8Array | null);
   }
 
   /**
@@ -63,7 +65,7 @@ export class Senders {
   admit(name: string, low: number, timeMs: number): void {
     const sender = this.#find(name);
     const settles = sender !== undefined && canSettle(sender, low);
-    if (sender !== undefined && sender.seqs.length >= MAX_UNSETTLED && !settles) {
+    if (sender !== undefined && sender.unsettled.length >= 2 * MAX_UNSETTLED && !settles) {
       throw new BusyError(`The sender has ${MAX_UNSETTLED} unsettled messages with this actor: wait for some`);
     }
     if (sender === undefined && this.#isFull && !this.#canForget(timeMs)) {
@@ -79,15 +81,14 @@ export class Senders {
     let sender = this.#find(name);
     if (sender === undefined) {
       if (this.#isFull) this.forget(timeMs);
-      sender = { low, atMs: timeMs, max: seq, seqs: [], answers: [] };
+      sender = { low, atMs: timeMs, max: seq, unsettled: [] };
       this.#add(name, sender);
     } else {
       this.#settle(sender, low);
       sender.atMs = timeMs;
       sender.max = Math.max(sender.max, seq);
     }
-    sender.seqs.push(seq);
-    sender.answers.push(answer);
+    sender.unsettled.push(seq, answer);
     this.bytes += sizeOfAnswer(answer);
   }
 
@@ -99,7 +100,7 @@ export class Senders {
     const isFull = this.#isFull;
     for (const [name, sender] of this.#senders) {
       if (sender.atMs >= timeMs - SENDER_HORIZON_MS || (!isFull && name.includes("/"))) continue;
-      for (const answer of sender.answers) this.bytes -= sizeOfAnswer(answer);
+      for (const [, answer] of pairs(sender)) this.bytes -= sizeOfAnswer(answer);
       this.#senders.delete(name);
       this.#nameBytes -= Buffer.byteLength(name);
     }
@@ -108,21 +109,15 @@ export class Senders {
   }
 
   toRecord(): SenderRecord[] {
-    return Array.from(this.#senders, ([name, s]) => [
-      name,
-      s.low,
-      s.atMs,
-      s.seqs.map((seq, i) => [seq, s.answers[i] as Uint8Array | null]),
-    ]);
+    return Array.from(this.#senders, ([name, s]) => [name, s.low, s.atMs, pairs(s)]);
   }
 
   static fromRecord(records: readonly SenderRecord[]): Senders {
     const senders = new Senders();
     for (const [name, low, atMs, unsettled] of records) {
-      const seqs = unsettled.map(([seq]) => seq);
-      const answers = unsettled.map(([, answer]) => answer);
-      senders.#add(name, { low, atMs, max: seqs.reduce((a, b) => Math.max(a, b), low - 1), seqs, answers });
-      for (const answer of answers) senders.bytes += sizeOfAnswer(answer);
+      const max = unsettled.reduce((most, [seq]) => Math.max(most, seq), low - 1);
+      senders.#add(name, { low, atMs, max, unsettled: unsettled.flat() });
+      for (const [, answer] of unsettled) senders.bytes += sizeOfAnswer(answer);
     }
     return senders;
   }
@@ -155,18 +150,22 @@ export class Senders {
   #settle(sender: Sender, low: number): void {
     if (low <= sender.low) return;
     sender.low = low;
+    const { unsettled } = sender;
     let settled = 0;
-    for (; settled < sender.seqs.length && (sender.seqs[settled] as number) < low; settled++) {
-      this.bytes -= sizeOfAnswer(sender.answers[settled] as Uint8Array | null);
+    for (; settled < unsettled.length && (unsettled[settled] as number) < low; settled += 2) {
+      this.bytes -= sizeOfAnswer(unsettled[settled + 1] as Uint8Array | null);
     }
-    if (settled === sender.seqs.length) {
-      sender.seqs.length = 0;
-      sender.answers.length = 0;
-    } else if (settled > 0) {
-      sender.seqs.splice(0, settled);
-      sender.answers.splice(0, settled);
-    }
+    if (settled === unsettled.length) unsettled.length = 0;
+    else if (settled > 0) unsettled.splice(0, settled);
   }
 }
 
-const canSettle = (sender: Sender, low: number): boolean => (sender.seqs[0] ?? Number.POSITIVE_INFINITY) < low;
+function pairs({ unsettled }: Sender): [number, Uint8Array | null][] {
+  const result: [number, Uint8Array | null][] = [];
+  for (let i = 0; i < unsettled.length; i += 2)
+    result.push([unsettled[i] as number, unsettled[i + 1] as Uint8Array | null]);
+  return result;
+}
+
+const canSettle = (sender: Sender, low: number): boolean =>
+  ((sender.unsettled[0] ?? Number.POSITIVE_INFINITY) as number) < low;

@@ -110,14 +110,18 @@ export async function storeCapture(store: SnapshotStore, taken: Capture): Promis
 async function storeHistory(store: SnapshotStore, { activation, inputs, revision }: Capture): Promise<void> {
   const { kind, address, uncovered } = activation;
   const subject = store.names.history(address.kind, address.id);
-  let next = revision - inputs + 1;
-  for (let start = 0; start < inputs; ) {
-    const rows: UncoveredRow[] = [];
-    for (let bytes = 0; start < inputs && bytes < HISTORY_CHUNK_BYTES; start++) {
-      const row = uncovered.row(start);
-      rows.push(row);
-      bytes += row[2].length;
+  const chunks: UncoveredRow[][] = [];
+  let room = 0;
+  for (const row of uncovered.rows(inputs)) {
+    if (room <= 0) {
+      chunks.push([]);
+      room = HISTORY_CHUNK_BYTES;
     }
+    chunks.at(-1)?.push(row);
+    room -= row[2].length;
+  }
+  let next = revision - inputs + 1;
+  for (const rows of chunks) {
     await store.broker.append(subject, encode([FORMAT, kind.version, next, rows]), { ttlS: kind.historyDays * 86_400 });
     next += rows.length;
   }
