@@ -30,6 +30,22 @@ export const systemClock: Clock = {
   random: () => Math.random(),
 };
 
+/**
+ * The time of one incarnation: the wall's as it begins, counted on by the monotonic clock. A jump of the wall, either way, neither
+ * fires a timer early or late nor ages what is measured in the inputs' time; the next incarnation sees it.
+ */
+export function steadyClock(clock: Clock): Clock {
+  const offsetMs = clock.now() - clock.monotonic();
+  return {
+    now: () => Math.floor(offsetMs + clock.monotonic()),
+    monotonic: () => clock.monotonic(),
+    setTimeout: (fn, delayMs) => clock.setTimeout(fn, delayMs),
+    clearTimeout: (handle) => clock.clearTimeout(handle),
+    randomId: (bytes) => clock.randomId(bytes),
+    random: () => clock.random(),
+  };
+}
+
 /** Resolves after `delayMs`, or rejects with the signal's reason. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

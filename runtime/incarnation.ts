@@ -5,7 +5,7 @@
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { keyOf } from "./address.ts";
-import type { Clock, TimerHandle } from "./clock.ts";
+import { type Clock, steadyClock, type TimerHandle } from "./clock.ts";
 import { decode, encode } from "./codec.ts";
 import { Engine } from "./engine.ts";
 import { encodeError } from "./envelope.ts";
@@ -55,7 +55,8 @@ export class Incarnation {
   #janitorTimer: TimerHandle | undefined;
   #failed = false;
 
-  constructor(options: IncarnationOptions) {
+  constructor(given: IncarnationOptions) {
+    const options = { ...given, clock: steadyClock(given.clock) };
     const { broker, clock, names, facts, shards, log } = options;
     this.#o = options;
     this.#me = memberKey(facts);
@@ -75,6 +76,7 @@ export class Incarnation {
       facts,
       onChange: () => void this.#ownership.reconcile(),
       onSilent: (key) => this.#evictions.onSilent(key),
+      onLapse: () => this.engine.fence(false),
       onLost: fail,
     });
     this.#evictions = new Evictions({

@@ -51,6 +51,7 @@ export class Membership {
   readonly #facts: MemberFacts;
   readonly #onChange: () => void;
   readonly #onSilent: (key: string) => void;
+  readonly #onLapse: () => void;
   readonly #onLost: (error: unknown) => void;
   readonly #silence: Silence;
   readonly #members = new Map<string, MemberFacts>();
@@ -59,6 +60,7 @@ export class Membership {
   #revision = 0;
   #goodUntilMs = 0;
   #timer: TimerHandle | undefined;
+  #lapseTimer: TimerHandle | undefined;
   #following: Subscription | undefined;
   #left = false;
 
@@ -70,6 +72,8 @@ export class Membership {
     onChange: () => void;
     /** A member's renewals stay away. Told again and again until it is evicted. */
     onSilent: (key: string) => void;
+    /** The lease is not good any more: what runs under it must stop now. */
+    onLapse: () => void;
     onLost: (error: unknown) => void;
   }) {
     this.#broker = options.broker;
@@ -78,6 +82,7 @@ export class Membership {
     this.#facts = options.facts;
     this.#onChange = options.onChange;
     this.#onSilent = options.onSilent;
+    this.#onLapse = options.onLapse;
     this.#onLost = options.onLost;
     this.#silence = new Silence(memberKey(options.facts));
     this.#value = Buffer.from(JSON.stringify(options.facts));
@@ -105,7 +110,7 @@ export class Membership {
       expectedLastSubjectSeq: 0,
       ttlS: LEASE_TTL_S,
     });
-    this.#goodUntilMs = sentAt + LEASE_SELF_FENCE_MS;
+    this.#extend(sentAt);
     this.#members.set(memberKey(this.#facts), this.#facts);
     this.#following = await this.#broker.follow(
       this.#names.kv.nodes.stream,
@@ -149,6 +154,7 @@ export class Membership {
     this.#left = true;
     this.#goodUntilMs = 0;
     this.#clock.clearTimeout(this.#timer);
+    this.#clock.clearTimeout(this.#lapseTimer);
     this.#following?.unsubscribe();
   }
 
@@ -167,6 +173,20 @@ export class Membership {
     );
   }
 
+  #extend(sentAt: number): void {
+    if (this.#left) return;
+    this.#goodUntilMs = sentAt + LEASE_SELF_FENCE_MS;
+    this.#lapseTimer ??= this.#awaitLapse();
+  }
+
+  /** One timer for many renewals: when it fires it waits for the rest, and there is none only after the last one. */
+  #awaitLapse(): TimerHandle {
+    return this.#clock.setTimeout(() => {
+      this.#lapseTimer = this.isGood ? this.#awaitLapse() : undefined;
+      if (!this.isGood) this.#onLapse();
+    }, this.#goodUntilMs - this.#clock.monotonic());
+  }
+
   async #renew(): Promise<void> {
     const sentAt = this.#clock.monotonic();
     try {
@@ -175,7 +195,7 @@ export class Membership {
         ttlS: LEASE_TTL_S,
         timeoutMs: LEASE_RENEW_TIMEOUT_MS,
       });
-      this.#goodUntilMs = sentAt + LEASE_SELF_FENCE_MS;
+      this.#extend(sentAt);
     } catch (error) {
       if (this.#left) return;
       if (error instanceof RevisionConflictError && !(await this.#adopt())) {

@@ -13,6 +13,8 @@ import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
 
 export interface OutboxDeps {
   readonly clock: Clock;
+  /** False without a lease: nothing leaves. */
+  readonly mayAct: () => boolean;
   /** Resolves with the receiver's answer. @throws A retryable error when there is none. */
   readonly deliver: (
     kind: string,
@@ -69,6 +71,10 @@ export class Outbox {
       if (this.#pairs.get(key) === pair) this.#pairs.delete(key);
       return;
     }
+    if (!this.#deps.mayAct()) {
+      this.#sendLater(key, pair);
+      return;
+    }
     if (pair.to.startsWith(POOL_PREFIX)) {
       void this.#publish(pair, message).then((answer) => this.#onAnswer(key, pair, message, answer));
       return;
@@ -77,6 +83,12 @@ export class Outbox {
     const { seq, lane, event } = message;
     const body = encodeInput({ tag: Tag.Tell, sender: pair.activation.key, seq, low: seq, ttlMs: 0, lane, event });
     this.#deps.deliver(kind, id, body, (answer) => this.#onAnswer(key, pair, message, answer));
+  }
+
+  #sendLater(key: string, pair: Pair): void {
+    const pause = pair.pauseMs * (0.5 + this.#deps.clock.random());
+    pair.pauseMs = Math.min(2 * pair.pauseMs, RETRY_MAX_MS);
+    this.#deps.clock.setTimeout(() => this.#sendHead(key, pair), pause);
   }
 
   async #publish(pair: Pair, message: Outgoing): Promise<Uint8Array | TroupeError> {
@@ -91,9 +103,7 @@ export class Outbox {
   #onAnswer(key: string, pair: Pair, message: Outgoing, answer: Uint8Array | TroupeError): void {
     const error = answer instanceof TroupeError ? answer : errorIn(answer);
     if (error?.retryable === true) {
-      const pause = pair.pauseMs * (0.5 + this.#deps.clock.random());
-      pair.pauseMs = Math.min(2 * pair.pauseMs, RETRY_MAX_MS);
-      this.#deps.clock.setTimeout(() => this.#sendHead(key, pair), pause);
+      this.#sendLater(key, pair);
       return;
     }
     pair.pauseMs = RETRY_MIN_MS;

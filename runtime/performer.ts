@@ -50,6 +50,7 @@ export class Performer {
     this.deadLetters = new DeadLetters(options);
     this.#outbox = new Outbox({
       clock,
+      mayAct,
       deliver,
       publish: async (pool, sender, message) => {
         const { subject, data, messageId } = poolMessage(names, pool, sender.key, message);
@@ -114,7 +115,7 @@ export class Performer {
       this.#outbox.pump(activation);
     }
     this.watchers.changed(activation, effects.emitted);
-    for (const action of effects.custom) runCustom(action, activation.key, this.#o.log);
+    for (const action of effects.custom) this.#runCustom(action, activation.key);
   }
 
   #rearm(activation: Activation): void {
@@ -145,6 +146,25 @@ export class Performer {
       messageId,
     });
   }
+
+  /** A named custom action: at most once, after the commit and under a lease. Its failure is the author's to see, not the actor's. */
+  #runCustom(action: MachineAction, key: string): void {
+    const { log, mayAct } = this.#o;
+    if (!mayAct()) {
+      log.warn({ actor: key, action: action.type }, "Custom action left out: the node's lease is not renewed");
+      return;
+    }
+    if (action.type === "xstate.log") {
+      const { label, value } = action.params as { label?: string; value: unknown };
+      log.info({ actor: key, label, value }, "Logged by machine");
+      return;
+    }
+    try {
+      (action.exec as ((info: unknown, params: unknown) => void) | undefined)?.(action.info, action.params);
+    } catch (error) {
+      log.error({ err: error, actor: key, action: action.type }, "Custom action threw");
+    }
+  }
 }
 
 /** A pool's name as one subject token: what refused the message may be that it is none. */
@@ -153,17 +173,3 @@ const poolToken = (pool: string): string =>
     .replaceAll(".", ":")
     .replace(/[^\w:-]/g, "_")
     .slice(0, MAX_ID_LENGTH) || "_";
-
-/** A named custom action: at most once, after the commit. Its failure is the author's to see, not the actor's. */
-function runCustom(action: MachineAction, key: string, log: Logger): void {
-  if (action.type === "xstate.log") {
-    const { label, value } = action.params as { label?: string; value: unknown };
-    log.info({ actor: key, label, value }, "Logged by machine");
-    return;
-  }
-  try {
-    (action.exec as ((info: unknown, params: unknown) => void) | undefined)?.(action.info, action.params);
-  } catch (error) {
-    log.error({ err: error, actor: key, action: action.type }, "Custom action threw");
-  }
-}

@@ -84,18 +84,21 @@ export class TestCluster {
   readonly namespace: string;
   readonly nodes: TestNode[] = [];
   client!: Client;
+  /** What nodes that start from now on add to the wall clock, in ms. */
+  skewMs: number;
   readonly #options: ClusterOptions;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
+    this.skewMs = options.skewMs ?? 0;
     this.namespace = `t${process.pid}-${++clusters}`;
   }
 
   /** Starts a node; one of the name of a crashed node takes over at once, another one when the lease has ended. */
   async start(name: string, kinds: readonly ActorKind[] = this.#options.kinds): Promise<TestNode> {
-    const { server, verifyDeterminism = true, skewMs = 0 } = this.#options;
+    const { server, verifyDeterminism = true } = this.#options;
     const clock = new MortalClock();
-    clock.skewMs = skewMs;
+    clock.skewMs = this.skewMs;
     const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
     const node = await startNode({
       name,

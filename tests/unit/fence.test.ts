@@ -4,14 +4,16 @@
  */
 import pino from "pino";
 import { expect, test } from "vitest";
-import { fromPromise, setup } from "xstate";
+import { fromPromise, sendTo, setup } from "xstate";
 import { streamSpecs } from "../../nats-config/streams.ts";
 import { makeNames } from "../../nats-config/subjects.ts";
 import { shardOf } from "../../runtime/address.ts";
+import { ref } from "../../runtime/author.ts";
 import { defineActor } from "../../runtime/define-actor.ts";
 import { Engine } from "../../runtime/engine.ts";
-import { encodeInput, Tag } from "../../runtime/envelope.ts";
+import { ACCEPTED, decodeInput, encodeInput, Tag } from "../../runtime/envelope.ts";
 import { Journal } from "../../runtime/journal.ts";
+import { RETRY_MAX_MS } from "../../runtime/limits.ts";
 import { createMemoryWorld } from "../../runtime/port-memory.ts";
 import { runnable } from "../../runtime/runnable.ts";
 import { settlePromises, SimClock } from "../../runtime/testkit/sim-clock.ts";
@@ -22,6 +24,8 @@ const names = makeNames({ namespace: "fence" });
 /** An engine of its own, without a node: the test is its lease. */
 function startEngine() {
   const running = new Set<string>();
+  const noted: string[] = [];
+  const sent: string[] = [];
   const runs: string[] = [];
   const work = fromPromise<void, string>(async ({ input, signal }) => {
     runs.push(input);
@@ -33,10 +37,24 @@ function startEngine() {
   const machine = setup({
     types: { context: {} as { id: string }, events: {} as { type: "GO" }, input: {} as { id: string } },
     actors: { work },
+    actions: { note: (_, params: { id: string }) => noted.push(params.id) },
   }).createMachine({
     context: ({ input }) => ({ id: input.id }),
     initial: "idle",
-    states: { idle: { on: { GO: "busy" } }, busy: { invoke: { src: "work", input: ({ context }) => context.id } } },
+    states: {
+      idle: {
+        on: {
+          GO: {
+            target: "busy",
+            actions: [
+              { type: "note", params: ({ context }) => context },
+              sendTo(ref("other", "x"), ({ context }) => ({ type: "HELLO", from: context.id })),
+            ],
+          },
+        },
+      },
+      busy: { invoke: { src: "work", input: ({ context }) => context.id } },
+    },
   });
   const clock = new SimClock({ seed: 5 });
   const broker = createMemoryWorld({ clock, specs: streamSpecs(names) }).connect("n1");
@@ -67,16 +85,23 @@ function startEngine() {
     closed,
     verifyDeterminism: false,
     mayAct: () => lease.isGood,
-    sendRemote: () => Promise.reject(new Error("There is no other node")),
+    sendRemote: (_kind, _id, body) => {
+      sent.push(String(decodeInput(body).event["from"]));
+      return Promise.resolve(Uint8Array.from(ACCEPTED));
+    },
     onFailed: (error) => {
       throw error;
     },
   });
   for (let shard = 0; shard < SHARDS; shard++) engine.owned.add(shard);
+  engine.owned.delete(shardOf("other", "x", SHARDS)); // it is elsewhere
   let seq = 0;
   return {
     runs,
     running,
+    noted,
+    sent,
+    clock,
     engine,
     shardOf: (id: string) => shardOf("worker", id, SHARDS),
     /** Appends wait from now on, until the returned function is called. */
@@ -148,4 +173,20 @@ test("what runs goes on when the lease comes back, and is not run twice", async 
   await settlePromises();
   expect(runs).toEqual(["a", "a"]);
   expect([...running]).toEqual(["a"]);
+});
+
+test("without a lease no message leaves and no custom action runs; the message leaves when the lease is back", async () => {
+  const { engine, clock, noted, sent, holdAppends, setLease, go } = startEngine();
+  await go("a");
+  expect([noted, sent]).toEqual([["a"], ["a"]]);
+  const commit = holdAppends();
+  await go("c");
+  setLease(false);
+  commit();
+  await clock.advanceAsync(5_000);
+  expect(engine.committer.rounds).toBe(2);
+  expect([noted, sent]).toEqual([["a"], ["a"]]);
+  setLease(true);
+  await clock.advanceAsync(2 * RETRY_MAX_MS);
+  expect([noted, sent]).toEqual([["a"], ["a", "c"]]);
 });
