@@ -22,8 +22,10 @@ export {
   type Supervision,
 } from "./runtime/define-actor.ts";
 export * from "./runtime/errors.ts";
+export { type Placement, type Role, ROLES, type Shard } from "./runtime/families.ts";
 export { type HistoryInput, readHistory } from "./runtime/history.ts";
-export { type NodeOptions, startNode } from "./runtime/node.ts";
+export { startNode } from "./runtime/node.ts";
+export type { NodeOptions } from "./runtime/node-options.ts";
 export { PRIORITIES, type Priority } from "./runtime/priority.ts";
 export {
   compareReplay,

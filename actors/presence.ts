@@ -2,10 +2,10 @@
  * Tells device actors when their devices come and go. Invariant: every edge of the heartbeats reaches the device's actor
  * through the node that owns it, and a new owner corrects what its predecessors or an outage left wrong.
  */
-import { shardOf } from "../runtime/address.ts";
 import type { Node } from "../runtime/api.ts";
 import { sleep } from "../runtime/clock.ts";
 import { TroupeError } from "../runtime/errors.ts";
+import type { Shard } from "../runtime/families.ts";
 import type { StoredMessage, Subscription } from "../runtime/port.ts";
 import { readHeartbeat } from "./heartbeat.ts";
 import type { DeviceFacts, DeviceMessage } from "./messages/device.ts";
@@ -125,14 +125,14 @@ export class Presence {
     }
   }
 
-  #onShards(gained: readonly number[], lost: readonly number[]): void {
+  #onShards(gained: readonly Shard[], lost: readonly Shard[]): void {
     const moved = new Set([...gained, ...lost]);
     for (const [id, known] of this.#known) if (moved.has(this.#shardOf(id))) known.told = null;
     if (gained.length > 0 && !this.#stop.signal.aborted) this.#track(this.#reconcile(new Set(gained)));
   }
 
   /** Brings the actors of gained shards in line with the heartbeats of now. */
-  async #reconcile(gained: ReadonlySet<number>): Promise<void> {
+  async #reconcile(gained: ReadonlySet<Shard>): Promise<void> {
     const { broker, names, log } = this.#deps;
     for (let pause = TELL_PAUSE_MIN_MS; !this.#stop.signal.aborted; pause = Math.min(2 * pause, TELL_PAUSE_MAX_MS)) {
       try {
@@ -150,7 +150,7 @@ export class Presence {
   }
 
   /** While no node was up a device may have gone and its marker too: its actor still believes it online. */
-  async #silenceTheAbsent(gained: ReadonlySet<number>): Promise<void> {
+  async #silenceTheAbsent(gained: ReadonlySet<Shard>): Promise<void> {
     const { client } = this.#node;
     const listed = await client.list("device");
     const absent = listed.map(({ id }) => id).filter((id) => gained.has(this.#shardOf(id)) && !this.#known.has(id));
@@ -172,8 +172,8 @@ export class Presence {
     }
   }
 
-  #shardOf(id: string): number {
-    return shardOf("device", id, this.#node.client.shards);
+  #shardOf(id: string): Shard {
+    return this.#node.shardOf({ kind: "device", id });
   }
 
   #track(work: Promise<void>): void {

@@ -25,6 +25,7 @@ export const PROBLEMS: Readonly<Record<string, Line>> = {
   BROKER_UNAVAILABLE: later("NATS does not answer"),
   STREAM_FULL: later("A stream is full"),
   NO_RESPONDER: later("No node serves this just now"),
+  HOST_OFFLINE: later("The host is offline"),
   BUSY: later("Too much is waiting"),
   SEALED: later("The node is rejoining"),
   ABORTED: later("The call was given up"),

@@ -64,27 +64,30 @@ export function makeNames(options: NamesOptions = {}) {
   };
 }
 
+/** One token: a number, or `<kind>=<value>` for a shard of a kind's own. */
+type Shard = number | string;
+
 /** What reaches actors, and what is stored of them. */
 function actorSubjects(ns: string) {
   return {
-    act: (shard: number, kind: string, id: string) => `${ns}.act.${shard}.${kind}.${id}`,
-    actOfShard: (shard: number) => `${ns}.act.${shard}.>`,
-    query: (shard: number, kind: string, id: string) => `${ns}.qry.${shard}.${kind}.${id}`,
-    queryOfShard: (shard: number) => `${ns}.qry.${shard}.>`,
-    control: (shard: number, kind: string, id: string) => `${ns}.ctl.${shard}.${kind}.${id}`,
-    controlOfShard: (shard: number) => `${ns}.ctl.${shard}.>`,
+    act: (shard: Shard, kind: string, id: string) => `${ns}.act.${shard}.${kind}.${id}`,
+    actOfShard: (shard: Shard) => `${ns}.act.${shard}.>`,
+    query: (shard: Shard, kind: string, id: string) => `${ns}.qry.${shard}.${kind}.${id}`,
+    queryOfShard: (shard: Shard) => `${ns}.qry.${shard}.>`,
+    control: (shard: Shard, kind: string, id: string) => `${ns}.ctl.${shard}.${kind}.${id}`,
+    controlOfShard: (shard: Shard) => `${ns}.ctl.${shard}.>`,
     journal: (node: string, incarnation: string) => `${ns}.jrn.${node}.${incarnation}`,
     journals: `${ns}.jrn.*.*`,
-    snapshot: (shard: number, kind: string, id: string) => `${ns}.snap.${shard}.${kind}.${id}`,
+    snapshot: (shard: Shard, kind: string, id: string) => `${ns}.snap.${shard}.${kind}.${id}`,
     snapshotsOfKind: (kind: string) => `${ns}.snap.*.${kind}.*`,
     snapshots: `${ns}.snap.*.*.*`,
     history: (kind: string, id: string) => `${ns}.hist.${kind}.${id}`,
     histories: `${ns}.hist.*.*`,
     /** Where a passivated actor's next wake-up is scheduled, and where it then arrives. One each per actor. */
-    timer: (shard: number, kind: string, id: string) => `${ns}.tmr.${shard}.${kind}.${id}`,
+    timer: (shard: Shard, kind: string, id: string) => `${ns}.tmr.${shard}.${kind}.${id}`,
     timers: `${ns}.tmr.*.*.*`,
-    wake: (shard: number, kind: string, id: string) => `${ns}.wake.${shard}.${kind}.${id}`,
-    wakeOfShard: (shard: number) => `${ns}.wake.${shard}.>`,
+    wake: (shard: Shard, kind: string, id: string) => `${ns}.wake.${shard}.${kind}.${id}`,
+    wakeOfShard: (shard: Shard) => `${ns}.wake.${shard}.>`,
     wakes: `${ns}.wake.*.*.*`,
     dead: (reason: string, kind: string, id: string) => `${ns}.dead.${reason}.${kind}.${id}`,
     deadAll: `${ns}.dead.>`,

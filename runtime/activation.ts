@@ -3,6 +3,7 @@
  * including `lastRound`; `uncovered` holds those that no stored snapshot covers.
  */
 import type { Address } from "./address.ts";
+import type { Shard } from "./families.ts";
 import type { ActorState } from "./actor-state.ts";
 import type { ActorView } from "./api.ts";
 import type { TimerHandle } from "./clock.ts";
@@ -21,7 +22,7 @@ export interface Watcher {
 export class Activation {
   readonly address: Address;
   readonly key: string;
-  readonly shard: number;
+  readonly shard: Shard;
   readonly kind: RunnableKind;
   readonly mailbox = new Mailbox();
   /** `loading`: letters wait; `live`; `gone`: passivated or lost, takes nothing more. */
@@ -59,7 +60,7 @@ export class Activation {
   readonly running = new Map<string, { readonly startedBy: number; readonly controller: AbortController }>();
   watchers: Map<string, Watcher> | null = null;
 
-  constructor(address: Address, shard: number, kind: RunnableKind) {
+  constructor(address: Address, shard: Shard, kind: RunnableKind) {
     this.address = address;
     this.key = keyOf(address.kind, address.id);
     this.shard = shard;

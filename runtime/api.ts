@@ -2,6 +2,7 @@
 import type { Names } from "../nats-config/subjects.ts";
 import type { Address } from "./address.ts";
 import type { ActorKind, EventOf } from "./define-actor.ts";
+import type { Role, Shard } from "./families.ts";
 import type { Broker } from "./port.ts";
 import type { Priority } from "./priority.ts";
 
@@ -70,8 +71,11 @@ export interface NodeInfo {
   readonly version: string;
   readonly kinds: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
+  readonly roles: readonly Role[];
+  /** Its share of the shards, beside those of the others. */
+  readonly weight: number;
   readonly startedAtMs: number;
-  readonly shards: readonly number[];
+  readonly shards: readonly Shard[];
   readonly activations: number;
   readonly queued: number;
   /** Rounds and inputs committed since start. */
@@ -137,11 +141,13 @@ export interface Node {
   /** A client on the node's own connection. */
   readonly client: Client;
   /** Shards that this node serves just now. */
-  ownedShards(): readonly number[];
+  ownedShards(): readonly Shard[];
+  /** Where an actor lives, wherever that is. */
+  shardOf(address: Address): Shard;
   owns(address: Address): boolean;
   info(): NodeInfo;
   /** Called when shards were gained (after their recovery) or lost. */
-  onShards(listener: (gained: readonly number[], lost: readonly number[]) => void): void;
+  onShards(listener: (gained: readonly Shard[], lost: readonly Shard[]) => void): void;
   /** Drains: stops taking, commits, snapshots, releases its shards, leaves. Idempotent. */
   stop(): Promise<void>;
 }

@@ -5,7 +5,8 @@
 import type { CallOptions } from "./api.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { decodeAnswer, encodeInput, type EventLike, type Tag } from "./envelope.ts";
-import { AbortedError, BusyError, DeadlineError, PayloadError, TroupeError } from "./errors.ts";
+import { AbortedError, BusyError, DeadlineError, HostOfflineError, PayloadError, TroupeError } from "./errors.ts";
+import { type Shard, shardOfKey } from "./families.ts";
 import {
   ATTEMPT_TIMEOUT_MS,
   CALL_RETRY_MAX_MS,
@@ -79,7 +80,9 @@ export class Calls {
         return decodeAnswer(await (signal === undefined ? attempt : orAborted(attempt, signal)));
       } catch (error) {
         // A deadline that the receiver reports is the end of this number: only a new one can be taken.
-        if (!(error instanceof TroupeError && error.retryable) || error instanceof DeadlineError) throw error;
+        // A host that is offline comes back in its own time: the caller decides whether to wait.
+        const isFinal = error instanceof DeadlineError || error instanceof HostOfflineError;
+        if (!(error instanceof TroupeError && error.retryable) || isFinal) throw error;
         lastError = error;
       }
       const rest = endAt - this.#clock.monotonic();
@@ -88,11 +91,11 @@ export class Calls {
   }
 
   /** These shards have a new owner, which serves: nobody waits any longer for what the former one was asked. */
-  opened(shards: ReadonlySet<number>): void {
+  opened(shards: ReadonlySet<Shard>): void {
     const isOpened = (subject: string) => {
       const receiver = receiverOf(subject);
       const dot = receiver.indexOf(".");
-      return dot > 0 && shards.has(Number(receiver.slice(0, dot)));
+      return dot > 0 && shards.has(shardOfKey(receiver.slice(0, dot)));
     };
     this.#broker.giveUp(isOpened);
     for (const [controller, subject] of this.#pausing) if (isOpened(subject)) controller.abort();

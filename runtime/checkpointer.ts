@@ -4,10 +4,11 @@
  */
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
-import { addressOf, shardOf } from "./address.ts";
+import { addressOf } from "./address.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 import { SealedError, TroupeError } from "./errors.ts";
+import type { Shard } from "./families.ts";
 import { CHECKPOINT_EVERY_MS } from "./limits.ts";
 import type { Broker } from "./port.ts";
 import type { ShardEntry, ShardTable } from "./shard-table.ts";
@@ -17,12 +18,11 @@ export interface CheckpointerOptions {
   readonly clock: Clock;
   readonly names: Names;
   readonly log: Logger;
-  readonly shards: number;
   readonly me: string;
   readonly table: ShardTable;
   readonly engine: Engine;
   /** Where a shard's older journals ended: until a checkpoint passes it they are still needed. */
-  readonly sealedAt: ReadonlyMap<number, number>;
+  readonly sealedAt: ReadonlyMap<Shard, number>;
   readonly onFailed: (error: unknown) => void;
 }
 
@@ -47,17 +47,17 @@ export class Checkpointer {
   }
 
   /** Sequence of the shard's first input that nothing covers since its actor cannot be read. */
-  parkedAt(shard: number): number {
+  parkedAt(shard: Shard): number {
     let first = Number.POSITIVE_INFINITY;
     for (const entry of this.#o.engine.parked.values()) if (entry.shard === shard) first = Math.min(first, entry.seq);
     return first;
   }
 
   /** Actors of a shard that had something to do and are not live yet. */
-  unwoken(shard: number): string[] {
+  unwoken(shard: Shard): string[] {
     return [...this.#o.engine.unwoken].filter((key) => {
       const { kind, id } = addressOf(key);
-      return shardOf(kind, id, this.#o.shards) === shard;
+      return this.#o.engine.options.shardOf(kind, id) === shard;
     });
   }
 
@@ -81,7 +81,7 @@ export class Checkpointer {
     const mine = engine.options.journal.subject;
     const committed = engine.committer.committedSeq;
     // An idle owner writes nothing: what it took over ends at the seal.
-    const endOf = (shard: number) => Math.max(committed, this.#o.sealedAt.get(shard) ?? 0);
+    const endOf = (shard: Shard) => Math.max(committed, this.#o.sealedAt.get(shard) ?? 0);
     const found = engine.saver.checkpoints(endOf);
     let floor = engine.owned.size > 0 ? committed : 0;
     // Shards that are leaving are not owned any more, but until they are stored only the journal has their inputs.

@@ -22,6 +22,7 @@ import { awaitClusterFacts } from "./cluster-facts.ts";
 import { decode, encode } from "./codec.ts";
 import { decodeAnswer, type EventLike, Tag } from "./envelope.ts";
 import { CorruptRecordError, TroupeError } from "./errors.ts";
+import type { Shard } from "./families.ts";
 import { readDeadLetters, readHistory, toEntry } from "./history.ts";
 import { LIST_LIMIT } from "./limits.ts";
 import { MAX_NODES, readMember } from "./membership.ts";
@@ -198,10 +199,10 @@ class TroupeClient implements Client {
 }
 
 /** Shards that a message names; none if it is no node's. */
-function shardsIn(data: Uint8Array): ReadonlySet<number> {
+function shardsIn(data: Uint8Array): ReadonlySet<Shard> {
   try {
     const shards = decode(data);
-    return new Set(Array.isArray(shards) ? (shards as number[]) : []);
+    return new Set(Array.isArray(shards) ? (shards as Shard[]) : []);
   } catch (error) {
     if (!(error instanceof CorruptRecordError)) throw error;
     return new Set();

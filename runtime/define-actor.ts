@@ -6,6 +6,7 @@ import type { AnyStateMachine, AnyStateNode, EventFromLogic } from "xstate";
 import { type Address, checkAddress } from "./address.ts";
 import { assertDurable } from "./durable-check.ts";
 import { DefinitionError } from "./errors.ts";
+import { type FixedPlacement, fixPlacement, type Placement } from "./families.ts";
 import {
   DEFAULT_HISTORY_DAYS,
   DEFAULT_INVOCATION_DEADLINE_MS,
@@ -46,6 +47,8 @@ export interface ActorOptions<TMachine extends AnyStateMachine> {
   readonly historyDays?: number;
   /** Idle time after which the actor leaves memory, in ms. */
   readonly passivateAfterMs?: number;
+  /** Shards of its own, and where they may be. Without it the kind shares the numbered shards; all nodes with those define it. */
+  readonly placement?: Placement;
   /** Publish state changes on the status subject, for live views. Default false. */
   readonly publishStatus?: boolean;
 }
@@ -61,6 +64,7 @@ export interface ActorKind<TMachine extends AnyStateMachine = AnyStateMachine> {
   readonly snapshotEvery: number;
   readonly historyDays: number;
   readonly passivateAfterMs: number;
+  readonly placement: FixedPlacement | null;
   readonly publishStatus: boolean;
   /** True if the machine has a transition for this event type in some state. */
   readonly accepts: (eventType: string) => boolean;
@@ -74,7 +78,7 @@ const DEFAULT_SUPERVISION: Supervision = { strategy: "resume", intensity: 10, pe
 /**
  * Declares a kind of durable actor.
  * @throws {AddressError} The kind is not valid.
- * @throws {DefinitionError} The machine holds what cannot be durable; the message names the node and the remedy.
+ * @throws {DefinitionError} The machine holds what cannot be durable, or an option is not valid; the message names the place and the remedy.
  */
 export function defineActor<TMachine extends AnyStateMachine>(options: ActorOptions<TMachine>): ActorKind<TMachine> {
   checkAddress(options.kind, "x");
@@ -95,6 +99,7 @@ export function defineActor<TMachine extends AnyStateMachine>(options: ActorOpti
     snapshotEvery: options.snapshotEvery ?? DEFAULT_SNAPSHOT_EVERY,
     historyDays: options.historyDays ?? DEFAULT_HISTORY_DAYS,
     passivateAfterMs: options.passivateAfterMs ?? DEFAULT_PASSIVATE_AFTER_MS,
+    placement: options.placement === undefined ? null : fixPlacement(options.placement),
     publishStatus: options.publishStatus ?? false,
     accepts: eventFilter(options.machine),
   };

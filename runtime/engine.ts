@@ -6,13 +6,14 @@ import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { Activation } from "./activation.ts";
 import { newState } from "./actor-state.ts";
-import { checkAddress, keyOf, shardOf } from "./address.ts";
+import { checkAddress, keyOf } from "./address.ts";
 import { type Applied, applyInput, applyPoison, assertTakes, causeOf, isCurrent } from "./apply.ts";
 import type { Clock } from "./clock.ts";
 import { Committer } from "./committer.ts";
 import { assertDeterministic } from "./determinism.ts";
 import { ACCEPTED, decodeInput, encodeError, type Input, Tag } from "./envelope.ts";
 import { BusyError, NoResponderError, PayloadError, TroupeError, UnknownKindError } from "./errors.ts";
+import type { Shard } from "./families.ts";
 import type { Journal } from "./journal.ts";
 import { HISTORY_CHUNK_BYTES, MAX_ACTIVATIONS, MAX_UNCOVERED_BYTES } from "./limits.ts";
 import type { Letter } from "./mailbox.ts";
@@ -30,7 +31,7 @@ export interface EngineOptions {
   readonly broker: Broker;
   readonly clock: Clock;
   readonly names: Names;
-  readonly shards: number;
+  readonly shardOf: (kind: string, id: string) => Shard;
   readonly log: Logger;
   readonly kinds: ReadonlyMap<string, RunnableKind>;
   readonly journal: Journal;
@@ -47,11 +48,11 @@ export interface EngineOptions {
 
 export class Engine {
   readonly activations = new Map<string, Activation>();
-  readonly owned = new Set<number>();
+  readonly owned = new Set<Shard>();
   /** Actors of gained shards that had something to do and are not yet live: named by every checkpoint until they are. */
   readonly unwoken = new Set<string>();
   /** Actors whose stored state this code cannot read, by key: their inputs stay in the journals from `seq` on. */
-  readonly parked = new Map<string, { readonly shard: number; readonly seq: number }>();
+  readonly parked = new Map<string, { readonly shard: Shard; readonly seq: number }>();
   readonly options: EngineOptions;
   readonly committer: Committer;
   readonly saver: Saver;
@@ -112,7 +113,7 @@ export class Engine {
     checkAddress(kind, id);
     const runnable = this.options.kinds.get(kind);
     if (runnable === undefined) throw new UnknownKindError(kind, [...this.options.kinds.keys()]);
-    const shard = shardOf(kind, id, this.options.shards);
+    const shard = this.options.shardOf(kind, id);
     if (!this.owned.has(shard)) throw new NoResponderError(this.options.names.act(shard, kind, id));
     if (this.activations.size >= MAX_ACTIVATIONS && !this.saver.evictOne((a) => this.drop(a))) {
       throw new BusyError(`The node holds ${MAX_ACTIVATIONS} actors, none idle: add nodes, or try again later`);
@@ -265,7 +266,7 @@ export class Engine {
 
   /** To an actor on the same node a message is a function call into the next round. */
   #deliver(kind: string, id: string, body: Uint8Array, onAnswer: (answer: Uint8Array | TroupeError) => void): void {
-    if (this.owned.has(shardOf(kind, id, this.options.shards))) {
+    if (this.owned.has(this.options.shardOf(kind, id))) {
       this.receive(kind, id, body, onAnswer);
       return;
     }

@@ -43,6 +43,13 @@ export class NoResponderError extends TroupeError {
   }
 }
 
+/** The actor lives with its host, and no node of that host is up. Nothing was taken: a call ends at once, actors' messages wait. */
+export class HostOfflineError extends TroupeError {
+  override readonly name = "HostOfflineError";
+  readonly code = "HOST_OFFLINE";
+  readonly retryable = true;
+}
+
 /** A queue is at its limit. Nothing was taken: try again with backoff. */
 export class BusyError extends TroupeError {
   override readonly name = "BusyError";
@@ -77,7 +84,9 @@ export class UnknownKindError extends TroupeError {
   readonly code = "UNKNOWN_KIND";
   readonly retryable = false;
   constructor(kind: string, known: readonly string[]) {
-    super(`No node hosts the kind "${kind}": known are ${known.length > 0 ? known.join(", ") : "none"}`);
+    super(
+      `No node that could serve it hosts the kind "${kind}": known there are ${known.length > 0 ? known.join(", ") : "none"}`,
+    );
   }
 }
 
@@ -185,6 +194,7 @@ export class RemoteError extends TroupeError {
 const WIRE = new Map<string, (message: string) => TroupeError>(
   [
     BusyError,
+    HostOfflineError,
     DeadlineError,
     AddressError,
     ActorNotFoundError,

@@ -4,6 +4,7 @@
  */
 import { sleep } from "./clock.ts";
 import type { Engine } from "./engine.ts";
+import type { Shard } from "./families.ts";
 
 /** Shards that are released together: callers of the others notice nothing yet, callers of these wait for few to be stored. */
 const RELEASE_AT_ONCE = 8;
@@ -15,9 +16,9 @@ const INVOCATION_POLL_MS = 20;
 /** Releases all `shards`; those with running invocations last, and at the latest after `graceMs`. */
 export async function handOver(
   engine: Engine,
-  shards: readonly number[],
+  shards: readonly Shard[],
   graceMs: number,
-  release: (shards: readonly number[]) => Promise<void>,
+  release: (shards: readonly Shard[]) => Promise<void>,
 ): Promise<void> {
   const { clock } = engine.options;
   const graceEndsAt = clock.monotonic() + graceMs;
@@ -32,8 +33,8 @@ export async function handOver(
   }
 }
 
-function invokingShards(engine: Engine): Set<number> {
-  const shards = new Set<number>();
+function invokingShards(engine: Engine): Set<Shard> {
+  const shards = new Set<Shard>();
   for (const { shard, running } of engine.activations.values()) if (running.size > 0) shards.add(shard);
   return shards;
 }

@@ -4,21 +4,18 @@
  */
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
-import { keyOf } from "./address.ts";
 import { type Clock, steadyClock, type TimerHandle } from "./clock.ts";
-import { decode, encode } from "./codec.ts";
+import { Doors } from "./doors.ts";
 import { Engine } from "./engine.ts";
-import { encodeError } from "./envelope.ts";
-import { BusyError, PayloadError, TroupeError } from "./errors.ts";
 import { Evictions } from "./evictions.ts";
-import { isInbox } from "./inbox.ts";
+import type { Shard } from "./families.ts";
 import { JANITOR_EVERY_MS, sweepJournals } from "./janitor.ts";
 import { Journal } from "./journal.ts";
+import type { KindRegistry } from "./kind-registry.ts";
 import { type MemberFacts, memberKey, Membership } from "./membership.ts";
 import { Ownership } from "./ownership.ts";
 import { passivateIdle } from "./passivation.ts";
-import type { Broker, InboundMessage, StoredMessage, Subscription } from "./port.ts";
-import type { Query } from "./queries.ts";
+import type { Broker } from "./port.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { ShardTable } from "./shard-table.ts";
 import { wakeNamed } from "./wake.ts";
@@ -33,10 +30,12 @@ export interface IncarnationOptions {
   readonly log: Logger;
   readonly shards: number;
   readonly facts: MemberFacts;
+  /** What this node hosts. */
   readonly kinds: ReadonlyMap<string, RunnableKind>;
+  readonly registry: KindRegistry;
   readonly verifyDeterminism: boolean;
   readonly sendRemote: (kind: string, id: string, body: Uint8Array) => Promise<Uint8Array>;
-  readonly onShards: (gained: readonly number[], lost: readonly number[]) => void;
+  readonly onShards: (gained: readonly Shard[], lost: readonly Shard[]) => void;
   readonly onFailed: (error: unknown) => void;
 }
 
@@ -47,17 +46,16 @@ export class Incarnation {
   readonly #me: string;
   readonly #ownership: Ownership;
   readonly #table: ShardTable;
+  readonly #doors: Doors;
   readonly #closed = new AbortController();
   readonly #evictions: Evictions;
-  readonly #subscriptions = new Map<number, Subscription[]>();
-  #wakes: { readonly shards: Set<number>; readonly subscription: Subscription }[] = [];
   #sweepTimer: TimerHandle | undefined;
   #janitorTimer: TimerHandle | undefined;
   #failed = false;
 
   constructor(given: IncarnationOptions) {
     const options = { ...given, clock: steadyClock(given.clock) };
-    const { broker, clock, names, facts, shards, log } = options;
+    const { broker, clock, names, facts, shards, log, registry } = options;
     this.#o = options;
     this.#me = memberKey(facts);
     const fail = (error: unknown) => this.#fail(error);
@@ -89,6 +87,7 @@ export class Incarnation {
     this.engine = new Engine({
       ...options,
       node: facts.name,
+      shardOf: registry.shardOf,
       journal,
       closed: this.#closed.signal,
       mayAct: () => this.membership.isGood,
@@ -102,12 +101,23 @@ export class Incarnation {
       shards,
       me: this.#me,
       membership: this.membership,
+      registry,
       table: this.#table,
       engine: this.engine,
-      open: (gained) => this.#open(gained),
-      close: (lost) => this.#close(lost),
+      open: (gained) => this.#doors.open(gained),
+      close: (lost) => this.#doors.close(lost),
       onShards: options.onShards,
       onFailed: fail,
+    });
+    this.#doors = new Doors({
+      broker,
+      names,
+      log,
+      registry,
+      table: this.#table,
+      membership: this.membership,
+      engine: this.engine,
+      onCreated: () => void this.#ownership.reconcile(),
     });
   }
 
@@ -138,7 +148,7 @@ export class Incarnation {
     this.membership.stop();
     this.#table.close();
     void this.#ownership.stop(false);
-    this.#close([...this.#subscriptions.keys()]);
+    this.#doors.closeAll();
     for (const activation of [...this.engine.activations.values()]) this.engine.drop(activation);
     this.engine.owned.clear();
   }
@@ -152,80 +162,6 @@ export class Incarnation {
   async #evictFormer(): Promise<void> {
     for (const [key, member] of [...this.membership.members])
       if (member.name === this.#o.facts.name) await this.#evictions.evict(key, "its name has a new process");
-  }
-
-  async #open(shards: readonly number[]): Promise<void> {
-    const { broker, names } = this.#o;
-    for (const shard of shards) {
-      if (this.#subscriptions.has(shard)) continue; // of an attempt that failed further down
-      this.#subscriptions.set(shard, [
-        broker.subscribe(names.actOfShard(shard), (message) => this.#onMessage(message)),
-        broker.subscribe(names.queryOfShard(shard), (message) => this.#onQuery(message)),
-        broker.subscribe(names.controlOfShard(shard), (message) => this.#onControl(message)),
-      ]);
-    }
-    broker.publish(names.opened, encode([...shards]));
-    const subjects = shards.map((shard) => names.wakeOfShard(shard));
-    const subscription = await broker.follow(names.stream.wake, { subjects, from: "all" }, (message) =>
-      this.#onWake(message),
-    );
-    this.#wakes.push({ shards: new Set(shards), subscription });
-  }
-
-  #close(shards: readonly number[]): void {
-    for (const shard of shards) {
-      for (const subscription of this.#subscriptions.get(shard) ?? []) subscription.unsubscribe();
-      this.#subscriptions.delete(shard);
-    }
-    for (const wake of this.#wakes) for (const shard of shards) wake.shards.delete(shard);
-    for (const wake of this.#wakes) if (wake.shards.size === 0) wake.subscription.unsubscribe();
-    this.#wakes = this.#wakes.filter((wake) => wake.shards.size > 0);
-  }
-
-  #onMessage(message: InboundMessage): void {
-    const { kind, id, respond } = this.#route(message);
-    // The connection's buffer is only lent, and the body lives on in the round and the history.
-    this.engine.receive(kind, id, Buffer.from(message.data), respond);
-  }
-
-  #onQuery(message: InboundMessage): void {
-    const { kind, id, respond } = this.#route(message);
-    if (!this.membership.isGood) return; // may be stale: somebody else may own the shard
-    try {
-      this.engine.queries.ask(kind, id, queryIn(message.data), respond);
-    } catch (error) {
-      if (!(error instanceof TroupeError)) throw error;
-      respond(encodeError(error));
-    }
-  }
-
-  #onControl(message: InboundMessage): void {
-    const { kind, id, respond } = this.#route(message);
-    const body = Buffer.from(message.data);
-    this.engine.abort(kind, id, body);
-    this.engine.receive(kind, id, body, respond);
-  }
-
-  #onWake(message: StoredMessage): void {
-    const { kind, id } = partsOf(message.subject);
-    try {
-      // The message stays until the actor leaves memory again: by then its timers are stored, or scheduled anew.
-      const activation = this.engine.activate(kind, id);
-      activation.wakeSeq = message.seq;
-      if (activation.phase === "loading") this.engine.unwoken.add(activation.key); // the stream does not say it again
-    } catch (error) {
-      if (!(error instanceof TroupeError)) throw error;
-      if (error instanceof BusyError) this.engine.unwoken.add(keyOf(kind, id));
-      else if (!error.retryable) this.#o.log.error({ err: error, kind, id }, "Actor cannot be woken for its timer");
-    }
-  }
-
-  #route(message: InboundMessage): { kind: string; id: string; respond: (answer: Uint8Array) => void } {
-    const { reply } = message;
-    const { broker } = this.#o;
-    const isAwaited = reply !== undefined && isInbox(reply);
-    const respond = isAwaited ? (answer: Uint8Array) => broker.answer(reply, answer) : () => undefined;
-    return { ...partsOf(message.subject), respond };
   }
 
   /** Every node does it now and then: it is idempotent, and jitter keeps them apart. */
@@ -259,21 +195,4 @@ export class Incarnation {
       this.#scheduleSweep();
     }, SWEEP_EVERY_MS);
   }
-}
-
-/** Subjects to actors are `<ns>.<lane>.<shard>.<kind>.<id>`: neither part holds a dot. */
-function partsOf(subject: string): { kind: string; id: string } {
-  const end = subject.lastIndexOf(".");
-  return { kind: subject.slice(subject.lastIndexOf(".", end - 1) + 1, end), id: subject.slice(end + 1) };
-}
-
-/** @throws {PayloadError} Not a query. */
-function queryIn(data: Uint8Array): Query {
-  if (data.length === 0) return {};
-  const query = decode(data) as Query | null;
-  const { watch, save } = query ?? {};
-  const isValid =
-    (watch === undefined || (typeof watch === "string" && isInbox(watch))) && (save === undefined || save === true);
-  if (!isValid) throw new PayloadError("The query is malformed: send nothing, { watch: <inbox> } or { save: true }");
-  return { ...(watch !== undefined && { watch }), ...(save !== undefined && { save }) };
 }

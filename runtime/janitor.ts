@@ -2,20 +2,19 @@
  * Journals of ended incarnations. Invariant: only what no shard record names is freed, and the seal stays: it is what refuses
  * a zombie that wakes up later.
  */
+import { isShardKey } from "./families.ts";
 import { RETRY_MAX_MS } from "./limits.ts";
 import type { Names } from "../nats-config/subjects.ts";
 import type { Broker } from "./port.ts";
 import { decodeRecord } from "./round.ts";
-import { isShardKey, type ShardRecord, type ShardTable } from "./shard-table.ts";
-
-const MAX_SHARDS = 4_096;
+import { MAX_KEYS, type ShardRecord, type ShardTable } from "./shard-table.ts";
 
 /** Ended journals are looked for this often, in ms. */
 export const JANITOR_EVERY_MS = 30 * RETRY_MAX_MS;
 
 async function isNamed(broker: Broker, names: Names, subject: string): Promise<boolean> {
   const { stream, key } = names.kv.shards;
-  const records = await broker.readLast(stream, key(">"), MAX_SHARDS);
+  const records = await broker.readLast(stream, key(">"), MAX_KEYS);
   return records.some(
     (message) =>
       isShardKey(message.subject.slice(key("").length)) &&

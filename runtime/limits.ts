@@ -118,3 +118,5 @@ export const LIST_LIMIT = 10_000;
 export const NODE_LIST_LIMIT = 7_500;
 /** Actors changed since their last snapshot that one node names, latest first: with their times they still fit. Others follow with their snapshot, in seconds. */
 export const CHANGED_LIST_LIMIT = 5_000;
+/** Shards of a cluster at most: the numbered ones, and one for each host and kind that lives by its host. At it no further host is taken: busy. */
+export const MAX_OWN_SHARDS = 4_096;

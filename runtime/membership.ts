@@ -5,6 +5,7 @@
 import type { Names } from "../nats-config/subjects.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 import { RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
+import type { Role } from "./families.ts";
 import { LEASE_RENEW_MS, LEASE_RENEW_TIMEOUT_MS, LEASE_SELF_FENCE_MS, LEASE_TTL_S } from "./limits.ts";
 import type { Broker, StoredMessage, Subscription } from "./port.ts";
 import { Silence } from "./silence.ts";
@@ -19,6 +20,9 @@ export interface MemberFacts {
   readonly host: string;
   readonly kinds: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
+  readonly roles: readonly Role[];
+  readonly weight: number;
+  readonly version: string;
   /** It gives its shards away: nothing is placed on it. */
   readonly isLeaving?: true;
 }

@@ -14,51 +14,34 @@ import { clientOn } from "./client.ts";
 import { type Clock, systemClock, type TimerHandle } from "./clock.ts";
 import { ensureClusterFacts } from "./cluster-facts.ts";
 import { decode } from "./codec.ts";
-import type { ActorKind } from "./define-actor.ts";
 import { encodeError, encodeValue } from "./envelope.ts";
-import { AddressError, DeadlineError, PayloadError, TroupeError } from "./errors.ts";
+import { DeadlineError, PayloadError, TroupeError } from "./errors.ts";
+import { inOrder, type Role, ROLES, type Shard } from "./families.ts";
+import {
+  type LocalNodeOptions,
+  type NodeOptions,
+  checkName,
+  checkRoles,
+  checkWeight,
+  hostedKinds,
+} from "./node-options.ts";
 import { isInbox } from "./inbox.ts";
 import { Incarnation } from "./incarnation.ts";
+import { KindRegistry } from "./kind-registry.ts";
 import { ATTEMPT_TIMEOUT_MS, NODE_LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
 import type { Broker, InboundMessage } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
 import { changedActors } from "./recent.ts";
-import { kindMap, type RunnableKind } from "./runnable.ts";
+import type { RunnableKind } from "./runnable.ts";
 import { VERSION } from "./version.ts";
-
-export interface NodeOptions {
-  /** Unique in the cluster; one subject token. A restarted process of the same name replaces the former at once. */
-  readonly name: string;
-  readonly servers: string | readonly string[];
-  readonly kinds: readonly ActorKind[];
-  readonly namespace?: string;
-  readonly deviceRoot?: string;
-  readonly labels?: Readonly<Record<string, string>>;
-  /** Copies of each stream, for a cluster of servers. Default 1. */
-  readonly replicas?: number;
-  readonly log?: Logger;
-  readonly clock?: Clock;
-  /** How long to wait for a NATS server, in ms. Default 10,000. */
-  readonly waitMs?: number;
-  /** Run every transition twice and compare: for tests. */
-  readonly verifyDeterminism?: boolean;
-}
-
-/** What a node is, wherever its connection comes from. */
-export type LocalNodeOptions = Omit<NodeOptions, "servers" | "replicas" | "waitMs">;
-
-const NODE_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 /**
  * Starts a node; resolves when it serves its share of the shards.
  * @throws {BrokerUnavailableError} No NATS server within `waitMs`. @throws {AddressError} The name is not valid.
- * @throws {DefinitionError} A kind is given twice.
+ * @throws {DefinitionError} A kind is given twice or placed otherwise in this cluster; a role or the weight is not valid.
  */
 export async function startNode(options: NodeOptions): Promise<Node> {
-  if (!NODE_NAME.test(options.name))
-    throw new AddressError(
-      `The node name ${JSON.stringify(options.name)} is not valid: use 1 to 64 of A-Z a-z 0-9 _ -`,
-    );
+  checkName(options.name);
   const clock = options.clock ?? systemClock;
   const broker = await connectBroker({
     servers: options.servers,
@@ -95,8 +78,11 @@ class TroupeNode implements Node {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #kinds: ReadonlyMap<string, RunnableKind>;
+  readonly #roles: readonly Role[];
+  readonly #weight: number;
+  readonly #registry: KindRegistry;
   readonly #startedAtMs: number;
-  readonly #listeners: ((gained: readonly number[], lost: readonly number[]) => void)[] = [];
+  readonly #listeners: ((gained: readonly Shard[], lost: readonly Shard[]) => void)[] = [];
   #current!: Incarnation;
   #ended: Incarnation | undefined;
   #id = "";
@@ -111,7 +97,10 @@ class TroupeNode implements Node {
     this.#shards = shards;
     this.#clock = clock;
     this.#log = (options.log ?? pino({ level: "warn" })).child({ node: options.name });
-    this.#kinds = kindMap(options.kinds);
+    this.#roles = checkRoles(options.roles ?? ROLES);
+    this.#weight = checkWeight(options.weight ?? 1);
+    this.#kinds = hostedKinds(options.kinds, this.#roles);
+    this.#registry = new KindRegistry(broker, names, shards);
     this.#startedAtMs = clock.now();
     this.client = clientOn(broker, names, shards, clock);
   }
@@ -121,6 +110,7 @@ class TroupeNode implements Node {
   }
 
   async start(): Promise<void> {
+    await this.#registry.register(this.#options.kinds);
     this.#broker.subscribe(this.#names.node(this.name), (message) => this.#answer(message));
     try {
       await this.#begin(true);
@@ -131,15 +121,19 @@ class TroupeNode implements Node {
     }
   }
 
-  ownedShards(): readonly number[] {
-    return [...this.#current.engine.owned].sort((a, b) => a - b);
+  ownedShards(): readonly Shard[] {
+    return [...this.#current.engine.owned].sort(inOrder);
   }
 
-  owns({ kind, id }: Address): boolean {
-    return this.#current.engine.owned.has(shardOf(kind, id, this.#shards));
+  shardOf({ kind, id }: Address): Shard {
+    return this.#registry.shardOf(kind, id);
   }
 
-  onShards(listener: (gained: readonly number[], lost: readonly number[]) => void): void {
+  owns(address: Address): boolean {
+    return this.#current.engine.owned.has(this.shardOf(address));
+  }
+
+  onShards(listener: (gained: readonly Shard[], lost: readonly Shard[]) => void): void {
     this.#listeners.push(listener);
   }
 
@@ -153,6 +147,8 @@ class TroupeNode implements Node {
       version: VERSION,
       kinds: [...this.#kinds.keys()],
       labels: this.#options.labels ?? {},
+      roles: this.#roles,
+      weight: this.#weight,
       startedAtMs: this.#startedAtMs,
       shards: this.ownedShards(),
       activations: engine.activations.size,
@@ -181,6 +177,7 @@ class TroupeNode implements Node {
       this.#log.warn({ err: error }, "Left without releasing the shards");
       incarnation.abandon();
     }
+    this.#registry.close();
     await this.#broker.close();
   }
 
@@ -209,6 +206,9 @@ class TroupeNode implements Node {
       host: hostname(),
       kinds: [...this.#kinds.keys()],
       labels: this.#options.labels ?? {},
+      roles: this.#roles,
+      weight: this.#weight,
+      version: VERSION,
     };
     const beganAtMs = this.#clock.monotonic();
     const incarnation: Incarnation = new Incarnation({
@@ -219,6 +219,7 @@ class TroupeNode implements Node {
       shards: this.#shards,
       facts,
       kinds: this.#kinds,
+      registry: this.#registry,
       verifyDeterminism: this.#options.verifyDeterminism ?? false,
       sendRemote: (kind, id, body) =>
         this.#broker.request(this.#names.act(shardOf(kind, id, this.#shards), kind, id), body, ATTEMPT_TIMEOUT_MS),

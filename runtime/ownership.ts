@@ -8,11 +8,13 @@ import { Checkpointer } from "./checkpointer.ts";
 import { type Clock, sleep, type TimerHandle } from "./clock.ts";
 import type { Engine } from "./engine.ts";
 import { RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
+import { partsOfShard, type Shard } from "./families.ts";
 import { handOver, INVOCATION_GRACE_MS } from "./hand-over.ts";
 import { sealJournal } from "./journal.ts";
 import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
+import type { KindRegistry } from "./kind-registry.ts";
 import type { Membership } from "./membership.ts";
-import { placeShard } from "./placement.ts";
+import { Ranking } from "./placement.ts";
 import type { Broker } from "./port.ts";
 import { recoverShards } from "./recovery.ts";
 import { settleActors } from "./settle.ts";
@@ -30,19 +32,20 @@ export interface OwnershipOptions {
   readonly shards: number;
   readonly me: string;
   readonly membership: Membership;
+  readonly registry: KindRegistry;
   readonly table: ShardTable;
   readonly engine: Engine;
   /** Begins and ends delivery for shards. */
-  readonly open: (shards: readonly number[]) => Promise<void>;
-  readonly close: (shards: readonly number[]) => void;
-  readonly onShards: (gained: readonly number[], lost: readonly number[]) => void;
+  readonly open: (shards: readonly Shard[]) => Promise<void>;
+  readonly close: (shards: readonly Shard[]) => void;
+  readonly onShards: (gained: readonly Shard[], lost: readonly Shard[]) => void;
   readonly onFailed: (error: unknown) => void;
 }
 
 export class Ownership {
   readonly #o: OwnershipOptions;
   /** Shards whose older journals are not yet covered: until a checkpoint passes the seal. */
-  readonly #sealedAt = new Map<number, number>();
+  readonly #sealedAt = new Map<Shard, number>();
   #running: Promise<void> | undefined;
   #again = false;
   #stopped = false;
@@ -103,8 +106,8 @@ export class Ownership {
   }
 
   async #step(): Promise<void> {
-    const { membership, me, table, shards, engine } = this.#o;
-    const live = [...membership.members].filter(([, { isLeaving }]) => isLeaving !== true).map(([key]) => key);
+    const { membership, me, table, registry, engine } = this.#o;
+    const ranking = new Ranking(membership.members, registry.placementOf);
     // Without a lease nothing is given away in good order: others may have sealed the journal.
     if (!membership.members.has(me)) throw new SealedError(`The lease of "${me}" ended: this incarnation is over`);
     for (const shard of engine.owned) {
@@ -112,11 +115,11 @@ export class Ownership {
       if (owner !== me)
         throw new SealedError(`Shard ${shard} was taken by "${String(owner)}": this incarnation is over`);
     }
-    const take: number[] = [];
-    const give: number[] = [];
-    for (let shard = 0; shard < shards; shard++) {
-      const owner = table.entries.get(shard)?.record.owner ?? null;
-      const wanted = placeShard(shard, live);
+    const take: Shard[] = [];
+    const give: Shard[] = [];
+    for (const shard of this.#shards()) {
+      const { owner = null, isPinned = false } = table.entries.get(shard)?.record ?? {};
+      const wanted = ranking.ownerOf(shard, isPinned);
       if (owner === me) {
         if (!engine.owned.has(shard))
           take.push(shard); // won earlier, recovery failed: again
@@ -127,7 +130,19 @@ export class Ownership {
     if (give.length > 0) await handOver(engine, give, 0, (some) => this.#release(some));
   }
 
-  async #take(shards: readonly number[]): Promise<void> {
+  /** All shards that there are, and those that kinds of this node should have. */
+  #shards(): Set<Shard> {
+    const { shards, table, engine } = this.#o;
+    const all = new Set<Shard>(table.entries.keys());
+    for (let shard = 0; shard < shards; shard++) {
+      all.add(shard);
+      for (const { kind, placement } of engine.options.kinds.values())
+        if (placement?.label === null) all.add(`${kind}=${shard}`);
+    }
+    return all;
+  }
+
+  async #take(shards: readonly Shard[]): Promise<void> {
     const { me, broker, names, engine, log, clock, table } = this.#o;
     const startedAt = clock.monotonic();
     const decided = new Map(shards.map((shard) => [shard, table.entries.get(shard)]));
@@ -175,7 +190,7 @@ export class Ownership {
   }
 
   /** The shards are ours and live: a door that does not open now must open later, or nothing would ever come through it. */
-  async #openDoors(shards: readonly number[]): Promise<void> {
+  async #openDoors(shards: readonly Shard[]): Promise<void> {
     const { clock, engine, log, open } = this.#o;
     for (let pause = RETRY_MIN_MS; !this.#stopped; pause = Math.min(2 * pause, RETRY_MAX_MS)) {
       try {
@@ -190,7 +205,7 @@ export class Ownership {
   }
 
   /** Compare-and-set of the record; undefined if another node was first. */
-  async #claim(shard: number, decided: ShardEntry | undefined): Promise<number | undefined> {
+  async #claim(shard: Shard, decided: ShardEntry | undefined): Promise<Shard | undefined> {
     const { table, me, engine } = this.#o;
     if (engine.options.closed.aborted) return undefined;
     const old = decided?.record;
@@ -202,6 +217,7 @@ export class Ownership {
       checkpoint: old?.checkpoint ?? 0,
       journals,
       busy: old?.busy ?? [],
+      ...(this.#isPinned(shard, old) && { isPinned: true }),
     };
     try {
       await table.write(shard, record, decided);
@@ -213,17 +229,25 @@ export class Ownership {
     }
   }
 
-  #record(shard: number): ShardRecord {
+  /** Once a node of the label's value owns a shard, it stays with such nodes. */
+  #isPinned(shard: Shard, old: ShardRecord | undefined): boolean {
+    if (old?.isPinned === true || typeof shard === "number") return old?.isPinned === true;
+    const { kind, value } = partsOfShard(shard);
+    const label = this.#o.registry.placementOf(kind)?.label ?? null;
+    return label !== null && this.#o.membership.members.get(this.#o.me)?.labels[label] === value;
+  }
+
+  #record(shard: Shard): ShardRecord {
     return (this.#o.table.entries.get(shard) as { record: ShardRecord }).record;
   }
 
-  #foreignJournals(shard: number): string[] {
+  #foreignJournals(shard: Shard): string[] {
     const record = this.#o.table.entries.get(shard)?.record;
     return (record?.journals ?? []).filter((journal) => journal !== this.#o.engine.options.journal.subject);
   }
 
   /** Ends delivery, commits, stores, and frees the records: the next owner has nothing to replay. */
-  async #release(shards: readonly number[]): Promise<void> {
+  async #release(shards: readonly Shard[]): Promise<void> {
     const { engine, log } = this.#o;
     const leaving = new Set(shards);
     const { table, me } = this.#o;
@@ -233,7 +257,7 @@ export class Ownership {
     await settleActors(engine, (activation) => leaving.has(activation.shard));
     await engine.saver.saveAll((activation) => leaving.has(activation.shard));
     const checkpoints = engine.saver.checkpoints(() => engine.committer.committedSeq);
-    const busy = (shard: number) => [
+    const busy = (shard: Shard) => [
       ...new Set([...(checkpoints.get(shard)?.busy ?? []), ...this.#checkpointer.unwoken(shard)]),
     ];
     const records = shards.map((shard) => ({
@@ -254,19 +278,14 @@ export class Ownership {
     this.#o.onShards([], shards);
   }
 
-  #freed(shard: number, busy: string[]): ShardRecord {
-    const { epoch, checkpoint } = this.#record(shard);
+  #freed(shard: Shard, busy: string[]): ShardRecord {
+    const { epoch, checkpoint, isPinned } = this.#record(shard);
+    const kept = { owner: null, epoch, busy, ...(isPinned === true && { isPinned }) };
     const covered = Math.max(checkpoint, this.#o.engine.committer.committedSeq, this.#sealedAt.get(shard) ?? 0);
     const parked = this.#checkpointer.parkedAt(shard);
     // What is parked came from older journals; the rest of the shard is stored.
     if (parked <= covered)
-      return {
-        owner: null,
-        epoch,
-        checkpoint: Math.max(checkpoint, parked - 1),
-        journals: this.#foreignJournals(shard),
-        busy,
-      };
-    return { owner: null, epoch, checkpoint: covered, journals: [], busy };
+      return { ...kept, checkpoint: Math.max(checkpoint, parked - 1), journals: this.#foreignJournals(shard) };
+    return { ...kept, checkpoint: covered, journals: [] };
   }
 }

@@ -4,18 +4,19 @@
  */
 import { Activation } from "./activation.ts";
 import { newState } from "./actor-state.ts";
-import { addressOf, shardOf } from "./address.ts";
+import { addressOf } from "./address.ts";
 import { applyPoison, causeOf, replayInput } from "./apply.ts";
 import type { Clock } from "./clock.ts";
 import { decodeInput } from "./envelope.ts";
 import type { Engine } from "./engine.ts";
-import { CorruptRecordError, VersionError } from "./errors.ts";
+import { CorruptRecordError, type TroupeError, UnknownKindError, VersionError } from "./errors.ts";
+import type { Shard } from "./families.ts";
 import { RECOVERY_PAGE } from "./limits.ts";
 import { decodeRecord, type JournalInput } from "./round.ts";
 import { loadState, type StoredState } from "./snapshots.ts";
 
 export interface ShardToRecover {
-  readonly shard: number;
+  readonly shard: Shard;
   readonly checkpoint: number;
   readonly journals: readonly string[];
 }
@@ -59,10 +60,10 @@ async function readJournal(
   engine: Engine,
   subject: string,
   from: number,
-  wanted: ReadonlyMap<number, ShardToRecover>,
+  wanted: ReadonlyMap<Shard, ShardToRecover>,
   inputs: Map<string, PlacedInput[]>,
 ): Promise<number> {
-  const { broker, names, clock, shards } = engine.options;
+  const { broker, names, clock, shardOf } = engine.options;
   for (let next = from; ; ) {
     const page = await broker.read(names.stream.journal, { subject, fromSeq: next, limit: RECOVERY_PAGE });
     for (const message of page) {
@@ -70,7 +71,7 @@ async function readJournal(
       if (record.type === "seal") return message.seq;
       for (const input of record.inputs) {
         const { kind, id } = addressOf(input[1]);
-        const target = wanted.get(shardOf(kind, id, shards));
+        const target = wanted.get(shardOf(kind, id));
         if (target === undefined || message.seq <= target.checkpoint || !target.journals.includes(subject)) continue;
         const list = inputs.get(input[1]);
         if (list === undefined) inputs.set(input[1], [{ seq: message.seq, input }]);
@@ -90,25 +91,29 @@ async function readJournal(
 const pause = (clock: Clock): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, 5));
 
 async function rebuild(engine: Engine, key: string, placed: readonly PlacedInput[]): Promise<void> {
-  const { kinds, log, shards } = engine.options;
+  const { kinds, log, shardOf } = engine.options;
   const address = addressOf(key);
-  const kind = kinds.get(address.kind);
-  if (kind === undefined)
-    throw new CorruptRecordError(
-      `The journal holds inputs of kind "${address.kind}", which this node does not define: start it with all kinds of the cluster`,
-    );
-  const activation = new Activation(address, shardOf(address.kind, address.id, shards), kind);
-  let stored: StoredState | null;
-  try {
-    stored = await loadState(engine.options, kind, activation.shard, address.id);
-  } catch (error) {
-    if (!(error instanceof VersionError || error instanceof CorruptRecordError)) throw error;
-    // One actor must not keep the others down: it is refused until its state can be read again, and loses nothing.
-    engine.parked.set(key, { shard: activation.shard, seq: Math.min(...placed.map(({ seq }) => seq)) });
+  const shard = shardOf(address.kind, address.id);
+  // One actor must not keep the others down: it is refused until a node can read its state, and loses nothing.
+  const park = (error: TroupeError) => {
+    engine.parked.set(key, { shard, seq: Math.min(...placed.map(({ seq }) => seq)) });
     log.error(
       { err: error, actor: key, inputs: placed.length },
       "Actor cannot be rebuilt: its inputs stay in the journal",
     );
+  };
+  const kind = kinds.get(address.kind);
+  if (kind === undefined) {
+    park(new UnknownKindError(address.kind, [...kinds.keys()]));
+    return;
+  }
+  const activation = new Activation(address, shard, kind);
+  let stored: StoredState | null;
+  try {
+    stored = await loadState(engine.options, kind, shard, address.id);
+  } catch (error) {
+    if (!(error instanceof VersionError || error instanceof CorruptRecordError)) throw error;
+    park(error);
     return;
   }
   activation.begin(stored?.state ?? newState(), stored);

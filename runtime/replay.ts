@@ -3,13 +3,14 @@
  * stored state bit for bit; against another machine it shows the first step where they part.
  */
 import type { Names } from "../nats-config/subjects.ts";
-import { type Address, keyOf, shardOf } from "./address.ts";
+import { type Address, keyOf } from "./address.ts";
 import { type ActorState, encodeCore, newState } from "./actor-state.ts";
 import { applyPoison, causeOf, replayInput } from "./apply.ts";
 import { encode } from "./codec.ts";
 import type { ActorKind } from "./define-actor.ts";
 import { decodeInput, type EventLike } from "./envelope.ts";
 import { HistoryGapError } from "./errors.ts";
+import { shardIn } from "./families.ts";
 import { type HistoryInput, readHistory } from "./history.ts";
 import type { Broker } from "./port.ts";
 import { type RunnableKind, runnable } from "./runnable.ts";
@@ -81,7 +82,7 @@ export async function verifyReplay(
   const address = { kind: kind.kind, id };
   const stored = await broker.getLast(
     names.stream.snapshot,
-    names.snapshot(shardOf(kind.kind, id, shards), kind.kind, id),
+    names.snapshot(shardIn(kind.kind, id, kind.placement, shards), kind.kind, id),
   );
   if (stored === null || stored.data.length === 0)
     throw new HistoryGapError(`Nothing is stored of "${keyOf(kind.kind, id)}": check the id`);

@@ -9,6 +9,7 @@ import type { Clock } from "./clock.ts";
 import { TroupeError } from "./errors.ts";
 import { MAX_SNAPSHOTS_IN_FLIGHT, SNAPSHOT_AFTER_MS } from "./limits.ts";
 import type { Broker } from "./port.ts";
+import type { Shard } from "./families.ts";
 import type { Round } from "./round.ts";
 import { type Capture, capture, storeCapture } from "./snapshots.ts";
 
@@ -160,8 +161,8 @@ export class Saver {
   }
 
   /** What may be written for each shard now. `endOf`: the last record of the shard that this node knows as committed. */
-  checkpoints(endOf: (shard: number) => number): Map<number, Checkpoint> {
-    const result = new Map<number, { seq: number; busy: string[] }>();
+  checkpoints(endOf: (shard: Shard) => number): Map<Shard, Checkpoint> {
+    const result = new Map<Shard, { seq: number; busy: string[] }>();
     for (const activation of this.#options.activations.values()) {
       let entry = result.get(activation.shard);
       if (entry === undefined) result.set(activation.shard, (entry = { seq: endOf(activation.shard), busy: [] }));

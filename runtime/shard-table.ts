@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { CorruptRecordError } from "./errors.ts";
+import { isShardKey, type Shard, shardOfKey } from "./families.ts";
 import type { Broker, StoredMessage, Subscription } from "./port.ts";
 
 export interface ShardRecord {
@@ -15,6 +16,8 @@ export interface ShardRecord {
   readonly checkpoint: number;
   /** Journal subjects that may hold inputs after the checkpoint, oldest first. */
   readonly journals: readonly string[];
+  /** A node of its label's value has owned it: no other may. */
+  readonly isPinned?: boolean;
   /** Actors that had something to do at the checkpoint. */
   readonly busy: readonly string[];
 }
@@ -24,14 +27,11 @@ export interface ShardEntry {
   readonly revision: number;
 }
 
-/** Whether the bucket's key is a shard's: whatever else stands there is not ours. */
-export const isShardKey = (key: string): boolean => /^\d{1,4}$/.test(key);
-
 /** Keys read at the start at most: all shards of a largest cluster, and what somebody else may have put among them. */
-const MAX_KEYS = 10_000;
+export const MAX_KEYS = 10_000;
 
 /** @throws {CorruptRecordError} Not a shard's record. */
-function readRecord(shard: number, data: Uint8Array): ShardRecord {
+function readRecord(shard: Shard, data: Uint8Array): ShardRecord {
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(data).toString());
@@ -43,14 +43,14 @@ function readRecord(shard: number, data: Uint8Array): ShardRecord {
   return value as ShardRecord;
 }
 
-const damaged = (shard: number, options?: ErrorOptions): CorruptRecordError =>
+const damaged = (shard: Shard, options?: ErrorOptions): CorruptRecordError =>
   new CorruptRecordError(`The record of shard ${shard} is damaged: restore the bucket`, options);
 
 export class ShardTable {
   readonly #broker: Broker;
   readonly #names: Names;
   readonly #log: Logger;
-  readonly #entries = new Map<number, ShardEntry>();
+  readonly #entries = new Map<Shard, ShardEntry>();
   #following: Subscription | undefined;
 
   constructor(broker: Broker, names: Names, log: Logger) {
@@ -59,7 +59,7 @@ export class ShardTable {
     this.#log = log;
   }
 
-  get entries(): ReadonlyMap<number, ShardEntry> {
+  get entries(): ReadonlyMap<Shard, ShardEntry> {
     return this.#entries;
   }
 
@@ -89,7 +89,7 @@ export class ShardTable {
    * Writes a record over `old`, on which it was decided: not over what the table shows by now.
    * @throws {RevisionConflictError} Somebody else changed it: the table will show how.
    */
-  async write(shard: number, record: ShardRecord, old: ShardEntry | undefined): Promise<void> {
+  async write(shard: Shard, record: ShardRecord, old: ShardEntry | undefined): Promise<void> {
     const expectedLastSubjectSeq = old?.revision ?? 0;
     const data = Buffer.from(JSON.stringify(record));
     const revision = await this.#broker.append(this.#names.kv.shards.key(String(shard)), data, {
@@ -99,13 +99,13 @@ export class ShardTable {
   }
 
   /** Reads one record again, after a write of unknown outcome. */
-  async refresh(shard: number): Promise<void> {
+  async refresh(shard: Shard): Promise<void> {
     const message = await this.#broker.getLast(this.#names.kv.shards.stream, this.#names.kv.shards.key(String(shard)));
     if (message !== null) this.#observe(message);
   }
 
   #observe(message: StoredMessage): boolean {
-    const shard = Number(message.subject.slice(this.#names.kv.shards.key("").length));
+    const shard = shardOfKey(message.subject.slice(this.#names.kv.shards.key("").length));
     const known = this.#entries.get(shard);
     if (known !== undefined && known.revision >= message.seq) return false;
     const record = readRecord(shard, message.data);

@@ -7,6 +7,7 @@ import { type ActorState, decodeState, encodeCore, encodeOutbox } from "./actor-
 import type { Activation } from "./activation.ts";
 import { decode, encode } from "./codec.ts";
 import { CorruptRecordError, RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
+import type { Shard } from "./families.ts";
 import { HISTORY_CHUNK_BYTES } from "./limits.ts";
 import type { Broker } from "./port.ts";
 import type { RunnableKind } from "./runnable.ts";
@@ -61,7 +62,7 @@ export interface SnapshotStore {
 export async function loadState(
   { broker, names }: SnapshotStore,
   kind: RunnableKind,
-  shard: number,
+  shard: Shard,
   id: string,
 ): Promise<StoredState | null> {
   const message = await broker.getLast(names.stream.snapshot, names.snapshot(shard, kind.kind, id));

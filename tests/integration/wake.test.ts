@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { setup } from "xstate";
 import { shardOf } from "../../runtime/address.ts";
+import { inOrder, type Shard } from "../../runtime/families.ts";
 import type { Client } from "../../runtime/api.ts";
 import { defineActor } from "../../runtime/define-actor.ts";
 import { BrokerUnavailableError } from "../../runtime/errors.ts";
@@ -65,7 +66,7 @@ test("a wake-up whose actor cannot be loaded just then is tried again", async ()
 
 test("a takeover whose doors cannot all be opened at once ends with all of them open", async () => {
   const [first, second] = [nodeAt(0), nodeAt(1)];
-  const gained: number[] = [];
+  const gained: Shard[] = [];
   second.node.onShards((shards) => gained.push(...shards));
   const failed = failOnce(second.node.client.broker, "follow", (stream) => stream === client.names.stream.wake);
   const orphans = first.node.ownedShards();
@@ -77,7 +78,7 @@ test("a takeover whose doors cannot all be opened at once ends with all of them 
   await cluster.crash(first);
   await failed;
   await until("the owner to hear of its shards", () => gained.length === orphans.length);
-  expect(gained.toSorted((a, b) => a - b)).toEqual(orphans);
+  expect(gained.toSorted(inOrder)).toEqual(orphans);
   await until("it to be at rest", () => second.node.info().activations === 0);
   await wake(id);
   await until("it to be back", () => isBack(id));

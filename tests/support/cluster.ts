@@ -11,6 +11,7 @@ import { connect } from "../../runtime/client.ts";
 import { type Clock, systemClock, type TimerHandle } from "../../runtime/clock.ts";
 import { type ActorKind, defineActor } from "../../runtime/define-actor.ts";
 import { startNode } from "../../runtime/node.ts";
+import type { NodeOptions } from "../../runtime/node-options.ts";
 import { startTestServer, type TestServer } from "./nats.ts";
 
 /** How long a condition may take before the test has failed, in ms. A fail-over by lease takes about 3 s. */
@@ -72,7 +73,7 @@ export interface ClusterOptions {
   readonly server: TestServer;
   readonly kinds: readonly ActorKind[];
   /** Nodes at the start. Default 1. */
-  readonly nodes?: 1 | 2;
+  readonly nodes?: 0 | 1 | 2;
   readonly verifyDeterminism?: boolean;
   /** Added to the nodes' wall clocks, in ms. */
   readonly skewMs?: number;
@@ -95,7 +96,11 @@ export class TestCluster {
   }
 
   /** Starts a node; one of the name of a crashed node takes over at once, another one when the lease has ended. */
-  async start(name: string, kinds: readonly ActorKind[] = this.#options.kinds): Promise<TestNode> {
+  async start(
+    name: string,
+    kinds: readonly ActorKind[] = this.#options.kinds,
+    place: Pick<NodeOptions, "labels" | "roles" | "weight"> = {},
+  ): Promise<TestNode> {
     const { server, verifyDeterminism = true } = this.#options;
     const clock = new MortalClock();
     clock.skewMs = this.skewMs;
@@ -109,6 +114,7 @@ export class TestCluster {
       verifyDeterminism,
       clock,
       log,
+      ...place,
     });
     const started = { node, clock };
     this.nodes.push(started);
@@ -118,6 +124,7 @@ export class TestCluster {
   async begin(): Promise<this> {
     const { server, nodes = 1 } = this.#options;
     for (let i = 1; i <= nodes; i++) await this.start(`n${i}`);
+    if (nodes === 0) return this; // no cluster to connect to: the test starts nodes and a client of its own
     this.client = await connect({
       servers: server.url,
       namespace: this.namespace,

@@ -2,6 +2,7 @@
 import pino from "pino";
 import { streamSpecs } from "../../nats-config/streams.ts";
 import { makeNames, type Names } from "../../nats-config/subjects.ts";
+import { shardOf } from "../../runtime/address.ts";
 import { type ActorKind } from "../../runtime/define-actor.ts";
 import { Engine } from "../../runtime/engine.ts";
 import { Journal } from "../../runtime/journal.ts";
@@ -42,7 +43,7 @@ export function startEngine(kinds: readonly ActorKind[], shards: number): Engine
     broker,
     clock,
     names,
-    shards,
+    shardOf: (kind, id) => shardOf(kind, id, shards),
     log: pino({ level: "silent" }),
     kinds: new Map(kinds.map((kind) => [kind.kind, runnable(kind)])),
     journal,

@@ -155,6 +155,8 @@ export const nodeInfo = (name: string): NodeInfo => ({
   version: "0.1.0",
   kinds: ["task", "resource", "agent", "device"],
   labels: {},
+  roles: ["WORKER"],
+  weight: 1,
   startedAtMs: 1_700_000_000_000,
   shards: [0, 1],
   activations: 1,

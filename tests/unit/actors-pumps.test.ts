@@ -56,9 +56,10 @@ class StubNode {
         return { value } as ActorView;
       },
     } as unknown as Client;
-    const used: Pick<Node, "client" | "ownedShards" | "owns" | "onShards"> = {
+    const used: Pick<Node, "client" | "ownedShards" | "owns" | "shardOf" | "onShards"> = {
       client,
       ownedShards: () => [...this.owned],
+      shardOf: ({ kind, id }) => shardOf(kind, id, SHARDS),
       owns: ({ kind, id }) => this.owned.has(shardOf(kind, id, SHARDS)),
       onShards: (listener) => {
         this.#onShards = listener;

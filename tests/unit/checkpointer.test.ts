@@ -24,7 +24,6 @@ async function startCheckpointer(owners: readonly string[]) {
     clock,
     names,
     log,
-    shards: SHARDS,
     me: ME,
     table,
     engine,

@@ -26,6 +26,8 @@ const NODE: NodeInfo = {
   host: "pi",
   version: "0.1.0",
   kinds: ["counter", "task"],
+  roles: ["WORKER"],
+  weight: 1,
   labels: {},
   startedAtMs: 1_767_225_500_000,
   shards: [1, 2],

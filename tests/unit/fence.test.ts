@@ -78,7 +78,7 @@ function startEngine() {
     broker,
     clock,
     names,
-    shards: SHARDS,
+    shardOf: (kind, id) => shardOf(kind, id, SHARDS),
     log: pino({ level: "silent" }),
     kinds: new Map([["worker", runnable(defineActor({ kind: "worker", machine }))]]),
     journal,
