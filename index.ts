@@ -10,7 +10,9 @@ export type {
   HistoryEntry,
   ListedActor,
   Node,
+  NodeFilter,
   NodeInfo,
+  NodeState,
 } from "./runtime/api.ts";
 export { type PoolEvent, publish, ref, reply } from "./runtime/author.ts";
 export { connect, type ConnectOptions } from "./runtime/client.ts";
@@ -22,6 +24,7 @@ export {
   type Supervision,
 } from "./runtime/define-actor.ts";
 export * from "./runtime/errors.ts";
+export type { PlacementCandidate, PlacementReport } from "./runtime/explain.ts";
 export { type Placement, type Role, ROLES, type Shard } from "./runtime/families.ts";
 export { type HistoryInput, readHistory } from "./runtime/history.ts";
 export { startNode } from "./runtime/node.ts";

@@ -5,15 +5,15 @@ import { builtInSkills, type Skill, SkillRegistry } from "../agents/index.ts";
 import { makeNames } from "../nats-config/subjects.ts";
 import type { Node } from "../runtime/api.ts";
 import { startNode } from "../runtime/node.ts";
+import type { NodeOptions } from "../runtime/node-options.ts";
 import { connectBroker } from "../runtime/port-nats.ts";
 import { allKinds } from "./kinds.ts";
 
-export interface ComposeOptions {
+export interface ComposeOptions extends Pick<NodeOptions, "labels" | "roles" | "weight"> {
   readonly name: string;
   readonly servers: string[];
   readonly namespace?: string;
   readonly deviceRoot?: string;
-  readonly labels?: Readonly<Record<string, string>>;
   /** Default: JSON lines on stderr. */
   readonly log?: Logger;
   /** What its steps can call besides services. Default: {@link builtInSkills}. Every node of a cluster needs the same. */
@@ -28,15 +28,20 @@ export interface ComposedNode {
 }
 
 export async function composeNode(options: ComposeOptions): Promise<ComposedNode> {
-  const { name, servers, labels = {}, log = pino(pino.destination(2)) } = options;
+  const { name, servers, labels, roles, weight, log = pino(pino.destination(2)) } = options;
   const names = makeNames(options);
   const { namespace, deviceRoot } = names;
+  const place = {
+    ...(labels !== undefined && { labels }),
+    ...(roles !== undefined && { roles }),
+    ...(weight !== undefined && { weight }),
+  };
   // Skills and pumps have a connection of their own: what they wait for must not stand before the node's lease.
   const broker = await connectBroker({ servers, name: `${name} skills` });
   try {
     const skills = new SkillRegistry(options.skills ?? builtInSkills, { broker, names });
     const kinds = allKinds({ runSkill: skills.runSkill });
-    const node = await startNode({ name, servers, namespace, deviceRoot, kinds, labels, log });
+    const node = await startNode({ name, servers, namespace, deviceRoot, kinds, log, ...place });
     const pumps = await startPumps({ node, broker, names, log });
     let stopped: Promise<void> | undefined;
     const stop = async (): Promise<void> => {

@@ -2,7 +2,9 @@
 import type { Names } from "../nats-config/subjects.ts";
 import type { Address } from "./address.ts";
 import type { ActorKind, EventOf } from "./define-actor.ts";
+import type { PlacementReport } from "./explain.ts";
 import type { Role, Shard } from "./families.ts";
+import type { Health } from "./health.ts";
 import type { Broker } from "./port.ts";
 import type { Priority } from "./priority.ts";
 
@@ -63,17 +65,28 @@ export interface ActorPage {
   readonly cursor?: string;
 }
 
-export interface NodeInfo {
+/**
+ * `alive` and `leaving`: it answered just now. `suspect`: it did not, and its connection is there: frozen, overloaded or cut off.
+ * `dead`: nobody listens in its name, and only its record is left, for seconds.
+ */
+export type NodeState = "alive" | "leaving" | "suspect" | "dead";
+
+interface NodeFacts {
   readonly name: string;
   readonly incarnation: string;
   readonly pid: number;
   readonly host: string;
   readonly version: string;
+  /** What it hosts. */
   readonly kinds: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly roles: readonly Role[];
   /** Its share of the shards, beside those of the others. */
   readonly weight: number;
+}
+
+/** What a node says of itself. */
+interface NodeLoad {
   readonly startedAtMs: number;
   readonly shards: readonly Shard[];
   readonly activations: number;
@@ -82,6 +95,26 @@ export interface NodeInfo {
   readonly rounds: number;
   readonly inputs: number;
   readonly memoryBytes: number;
+  /** Null in the first second. */
+  readonly health: Health | null;
+}
+
+export type LiveNodeInfo = NodeFacts & NodeLoad & { readonly state: "alive" | "leaving" };
+/** What is not known of a node that did not answer is null. */
+export type NodeInfo =
+  | LiveNodeInfo
+  | (NodeFacts & { readonly [K in keyof NodeLoad]: null } & { readonly state: "suspect" | "dead" });
+
+/** All that is given must hold. */
+export interface NodeFilter {
+  /** Default: all but `dead`. */
+  readonly states?: readonly NodeState[];
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly role?: Role;
+  /** Hosts this kind. */
+  readonly kind?: string;
+  /** This version, or one that begins with it: `1.2` passes `1.2.7`. */
+  readonly version?: string;
 }
 
 export interface HistoryEntry {
@@ -128,7 +161,10 @@ export interface Client {
   list(kind: string): Promise<ListedActor[]>;
   /** Actors of a kind, last changed first; fewer than asked for are the end. Costs what the page does. @throws {PayloadError} No such cursor. */
   recent(kind: string, page: ActorPage): Promise<RecentActor[]>;
-  nodes(): Promise<NodeInfo[]>;
+  /** The nodes that pass the filter: asked just now, one second at most. */
+  nodes(filter?: NodeFilter): Promise<NodeInfo[]>;
+  /** Why an actor lives where it does. @throws {UnknownKindError} */
+  explainPlacement(kind: string, id: string): Promise<PlacementReport>;
   /** Every input of an actor that the history still has, oldest first, without gaps from `fromRevision`. */
   history(kind: string, id: string): Promise<HistoryEntry[]>;
   deadLetters(options?: { readonly limit?: number }): Promise<DeadLetter[]>;
@@ -145,7 +181,7 @@ export interface Node {
   /** Where an actor lives, wherever that is. */
   shardOf(address: Address): Shard;
   owns(address: Address): boolean;
-  info(): NodeInfo;
+  info(): LiveNodeInfo;
   /** Called when shards were gained (after their recovery) or lost. */
   onShards(listener: (gained: readonly Shard[], lost: readonly Shard[]) => void): void;
   /** Drains: stops taking, commits, snapshots, releases its shards, leaves. Idempotent. */

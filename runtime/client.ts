@@ -13,6 +13,7 @@ import type {
   HistoryEntry,
   KindOf,
   ListedActor,
+  NodeFilter,
   NodeInfo,
   RecentActor,
 } from "./api.ts";
@@ -20,12 +21,13 @@ import { Calls, checkDeadline } from "./calls.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { awaitClusterFacts } from "./cluster-facts.ts";
 import { decode, encode } from "./codec.ts";
-import { decodeAnswer, type EventLike, Tag } from "./envelope.ts";
-import { CorruptRecordError, TroupeError } from "./errors.ts";
+import { askNodes, discover } from "./discovery.ts";
+import { type EventLike, Tag } from "./envelope.ts";
+import { CorruptRecordError } from "./errors.ts";
+import { explainPlacement, type PlacementReport } from "./explain.ts";
 import type { Shard } from "./families.ts";
 import { readDeadLetters, readHistory, toEntry } from "./history.ts";
 import { LIST_LIMIT } from "./limits.ts";
-import { MAX_NODES, readMember } from "./membership.ts";
 import type { Broker } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
 import { type ChangedActors, recentActors } from "./recent.ts";
@@ -42,9 +44,6 @@ export interface ConnectOptions {
   /** How long to wait for the server and a first node, in ms. Default 5,000. */
   readonly waitMs?: number;
 }
-
-/** Patience with one node's own answer, in ms. */
-const NODE_TIMEOUT_MS = 1_000;
 
 /**
  * Connects to a cluster.
@@ -122,7 +121,7 @@ class TroupeClient implements Client {
     checkAddress(kind, "x");
     const [stored, live] = await Promise.all([
       this.broker.subjects(this.names.stream.snapshot, this.names.snapshotsOfKind(kind)),
-      this.#askNodes<{ node: string; ids: string[] }>({ list: kind }),
+      askNodes<{ node: string; ids: string[] }>(this.broker, this.names, { list: kind }),
     ]);
     const found = new Map<string, ListedActor>();
     for (const subject of stored.keys()) {
@@ -135,13 +134,16 @@ class TroupeClient implements Client {
 
   async recent(kind: string, page: ActorPage): Promise<RecentActor[]> {
     checkAddress(kind, "x");
-    const askChanged = () => this.#askNodes<ChangedActors>({ changed: kind });
+    const askChanged = () => askNodes<ChangedActors>(this.broker, this.names, { changed: kind });
     return await recentActors({ broker: this.broker, names: this.names, askChanged }, kind, page);
   }
 
-  async nodes(): Promise<NodeInfo[]> {
-    const infos = await this.#askNodes<NodeInfo>({ info: true });
-    return infos.sort((a, b) => (a.name < b.name ? -1 : 1));
+  async nodes(filter: NodeFilter = {}): Promise<NodeInfo[]> {
+    return await discover(this.broker, this.names, filter);
+  }
+
+  async explainPlacement(kind: string, id: string): Promise<PlacementReport> {
+    return await explainPlacement(this.broker, this.names, this.shards, kind, id);
   }
 
   async history(kind: string, id: string): Promise<HistoryEntry[]> {
@@ -175,26 +177,6 @@ class TroupeClient implements Client {
     const name = typeof kind === "string" ? kind : kind.kind;
     checkAddress(name, id);
     return this.names[lane](shardOf(name, id, this.shards), name, id);
-  }
-
-  /** Asks every live incarnation; one that does not answer is left out. */
-  async #askNodes<T>(question: object): Promise<T[]> {
-    const { stream, key } = this.names.kv.nodes;
-    const members = await this.broker.readLast(stream, key(">"), MAX_NODES);
-    const body = encode(question);
-    const answers = await Promise.all(
-      members.map(async ({ subject, data }) => {
-        const member = readMember(subject.slice(key("").length), data);
-        if (member === null) return undefined; // one that left, or no node's
-        try {
-          return decodeAnswer(await this.broker.request(this.names.node(member.name), body, NODE_TIMEOUT_MS)) as T;
-        } catch (error) {
-          if (error instanceof TroupeError && error.retryable) return undefined; // just died: its lease will tell
-          throw error;
-        }
-      }),
-    );
-    return answers.filter((answer) => answer !== undefined);
   }
 }
 

@@ -59,6 +59,8 @@ export class Engine {
   readonly scheduler: Scheduler;
   readonly performer: Performer;
   readonly queries: Queries;
+  /** Inputs whose transition threw. */
+  poisons = 0;
   #mayRun = true;
 
   constructor(options: EngineOptions) {
@@ -227,6 +229,7 @@ export class Engine {
       poison = causeOf(error);
       applied = applyPoison(kind, address, state, input, timeMs, poison);
       activation.unfiled++;
+      this.poisons++;
     }
     const round = this.committer.add([timeMs, activation.key, letter.body, poison], {
       activation,

@@ -55,6 +55,10 @@ export class KindRegistry {
     this.#following?.unsubscribe();
   }
 
+  get kinds(): string[] {
+    return [...this.#known.keys()].sort();
+  }
+
   /** Null: the kind shares the numbered shards; undefined: no node ever hosted it. */
   readonly placementOf = (kind: string): Known | undefined => this.#known.get(kind);
 

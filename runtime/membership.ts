@@ -40,9 +40,10 @@ export function readMember(key: string, data: Uint8Array): MemberFacts | null {
     return null;
   }
   if (typeof value !== "object" || value === null) return null;
-  const { name, incarnation } = value as Partial<MemberFacts>;
+  const { name, incarnation, kinds, labels, roles, weight, version } = value as Partial<MemberFacts>;
   const isOwn = typeof name === "string" && typeof incarnation === "string" && memberKey({ name, incarnation }) === key;
-  return isOwn ? (value as MemberFacts) : null;
+  const isWhole = Array.isArray(kinds) && typeof labels === "object" && labels !== null && Array.isArray(roles);
+  return isOwn && isWhole && typeof version === "string" && Number(weight) > 0 ? (value as MemberFacts) : null;
 }
 
 /** Nodes of a cluster at most: bounds the first read of the membership. */

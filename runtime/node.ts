@@ -9,7 +9,7 @@ import { streamSpecs } from "../nats-config/streams.ts";
 import { makeNames, type Names } from "../nats-config/subjects.ts";
 import type { Activation } from "./activation.ts";
 import { type Address, shardOf } from "./address.ts";
-import type { Client, Node, NodeInfo } from "./api.ts";
+import type { Client, LiveNodeInfo, Node } from "./api.ts";
 import { clientOn } from "./client.ts";
 import { type Clock, systemClock, type TimerHandle } from "./clock.ts";
 import { ensureClusterFacts } from "./cluster-facts.ts";
@@ -26,6 +26,7 @@ import {
   hostedKinds,
 } from "./node-options.ts";
 import { isInbox } from "./inbox.ts";
+import { HealthMeter } from "./health.ts";
 import { Incarnation } from "./incarnation.ts";
 import { KindRegistry } from "./kind-registry.ts";
 import { ATTEMPT_TIMEOUT_MS, NODE_LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } from "./limits.ts";
@@ -81,6 +82,7 @@ class TroupeNode implements Node {
   readonly #roles: readonly Role[];
   readonly #weight: number;
   readonly #registry: KindRegistry;
+  readonly #health: HealthMeter;
   readonly #startedAtMs: number;
   readonly #listeners: ((gained: readonly Shard[], lost: readonly Shard[]) => void)[] = [];
   #current!: Incarnation;
@@ -101,6 +103,10 @@ class TroupeNode implements Node {
     this.#weight = checkWeight(options.weight ?? 1);
     this.#kinds = hostedKinds(options.kinds, this.#roles);
     this.#registry = new KindRegistry(broker, names, shards);
+    this.#health = new HealthMeter(clock, () => {
+      const { committer, poisons } = this.#current.engine;
+      return { inputs: committer.inputs, poisons };
+    });
     this.#startedAtMs = clock.now();
     this.client = clientOn(broker, names, shards, clock);
   }
@@ -114,6 +120,7 @@ class TroupeNode implements Node {
     this.#broker.subscribe(this.#names.node(this.name), (message) => this.#answer(message));
     try {
       await this.#begin(true);
+      this.#health.start();
     } catch (error) {
       this.#stopping = Promise.resolve();
       this.#current.abandon();
@@ -137,7 +144,7 @@ class TroupeNode implements Node {
     this.#listeners.push(listener);
   }
 
-  info(): NodeInfo {
+  info(): LiveNodeInfo {
     const { engine } = this.#current;
     return {
       name: this.name,
@@ -156,6 +163,8 @@ class TroupeNode implements Node {
       rounds: engine.committer.rounds,
       inputs: engine.committer.inputs,
       memoryBytes: process.memoryUsage.rss(),
+      health: this.#health.latest,
+      state: this.#stopping === undefined ? "alive" : "leaving",
     };
   }
 
@@ -166,6 +175,7 @@ class TroupeNode implements Node {
 
   async #drain(): Promise<void> {
     this.#clock.clearTimeout(this.#restart);
+    this.#health.stop();
     const incarnation = this.#current;
     try {
       await this.#within(STOP_DEADLINE_MS, async () => {

@@ -7,6 +7,9 @@ import { fnv1a } from "./address.ts";
 import { type FixedPlacement, hashOfShard, partsOfShard, type Shard } from "./families.ts";
 import type { MemberFacts } from "./membership.ts";
 
+/** What counts of a member. */
+export type Place = Pick<MemberFacts, "name" | "kinds" | "labels" | "weight" | "isLeaving">;
+
 /** A member as a place for one shard. */
 export interface Candidate {
   /** `<node>.<incarnation>` */
@@ -23,17 +26,17 @@ export type PlacementOf = (kind: string) => FixedPlacement | null | undefined;
 
 /** The members of one moment as places for shards. */
 export class Ranking {
-  readonly #members: ReadonlyMap<string, MemberFacts>;
+  readonly #members: ReadonlyMap<string, Place>;
   readonly #placementOf: PlacementOf;
   /** Kinds that share the numbered shards, by member: who knows fewer than another cannot take all that comes. */
   readonly #shared: ReadonlyMap<string, number>;
   readonly #most: number;
 
-  constructor(members: ReadonlyMap<string, MemberFacts>, placementOf: PlacementOf) {
+  constructor(members: ReadonlyMap<string, Place>, placementOf: PlacementOf) {
     this.#members = members;
     this.#placementOf = placementOf;
-    const isShared = (kind: string) => (placementOf(kind) ?? null) === null;
-    const countOf = ({ kinds, isLeaving }: MemberFacts) => (isLeaving === true ? 0 : kinds.filter(isShared).length);
+    const isShared = (kind: string) => placementOf(kind) === null;
+    const countOf = ({ kinds, isLeaving }: Place) => (isLeaving === true ? 0 : kinds.filter(isShared).length);
     this.#shared = new Map(Array.from(members, ([key, member]) => [key, countOf(member)]));
     this.#most = Math.max(0, ...this.#shared.values());
   }
@@ -66,12 +69,12 @@ export class Ranking {
     };
   }
 
-  #unfitForOwn(shard: string, isPinned: boolean): (key: string, member: MemberFacts) => string | null {
+  #unfitForOwn(shard: string, isPinned: boolean): (key: string, member: Place) => string | null {
     const { kind, value } = partsOfShard(shard);
     const label = this.#placementOf(kind)?.label ?? null;
-    const has = (member: MemberFacts) => member.kinds.includes(kind);
-    const isThere = (member: MemberFacts) => label === null || member.labels[label] === value;
-    const isHome = (member: MemberFacts) => member.isLeaving !== true && has(member) && isThere(member);
+    const has = (member: Place) => member.kinds.includes(kind);
+    const isThere = (member: Place) => label === null || member.labels[label] === value;
+    const isHome = (member: Place) => member.isLeaving !== true && has(member) && isThere(member);
     const isBound = isPinned || [...this.#members.values()].some(isHome);
     return (_, member) => {
       if (!has(member)) return `does not host the kind "${kind}": it is not defined there, or not for the node's roles`;

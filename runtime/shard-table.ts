@@ -31,7 +31,7 @@ export interface ShardEntry {
 export const MAX_KEYS = 10_000;
 
 /** @throws {CorruptRecordError} Not a shard's record. */
-function readRecord(shard: Shard, data: Uint8Array): ShardRecord {
+export function readRecord(shard: Shard, data: Uint8Array): ShardRecord {
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(data).toString());

@@ -1,6 +1,7 @@
 /** Arguments of the command line as values. Invariant: what is not valid is a usage error that quotes it and says what is. */
 import { InvalidArgumentError } from "commander";
 import { DURATION_FORM, parseDuration } from "../../agents/duration.ts";
+import { isRole, type Role, ROLES } from "../../runtime/families.ts";
 import { isPriority, PRIORITIES, type Priority } from "../../runtime/priority.ts";
 import { isObject, type JsonObject } from "../json.ts";
 
@@ -65,4 +66,22 @@ export function labelsArgument(text: string): Readonly<Record<string, string>> {
       return [match[1] ?? "", match[2] ?? ""];
     }),
   );
+}
+
+/** A role, in any case. */
+export function roleArgument(text: string): Role {
+  const role = text.toUpperCase();
+  if (isRole(role)) return role;
+  throw new InvalidArgumentError(`${quote(text)} is no role: give one of ${ROLES.join(", ")}`);
+}
+
+/** Roles as `WORKER,MONITOR`. */
+export const rolesArgument = (text: string): readonly Role[] =>
+  text.split(",").map((part) => roleArgument(part.trim()));
+
+/** A weight: a number above 0. */
+export function weightArgument(text: string): number {
+  const weight = Number(text);
+  if (/^\d{1,4}(\.\d{1,3})?$/.test(text) && weight > 0) return weight;
+  throw new InvalidArgumentError(`${quote(text)} is no weight: give a number above 0, like 2 or 0.5`);
 }

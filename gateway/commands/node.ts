@@ -2,13 +2,16 @@
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
 import { hostname } from "node:os";
-import { labelsArgument } from "./arguments.ts";
+import { type Role, ROLES } from "../../runtime/families.ts";
+import { labelsArgument, rolesArgument, weightArgument } from "./arguments.ts";
 import { type CliDeps, CommandContext } from "./context.ts";
 import { makeLog, serve, serving } from "./serve.ts";
 
 interface NodeOptions {
   readonly name?: string;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly roles?: readonly Role[];
+  readonly weight?: number;
   readonly endWithStdin?: boolean;
 }
 
@@ -29,6 +32,8 @@ export function nodeCommand(program: Command, deps: CliDeps): void {
   serving(program.command("node").description("run a node: devices, locks, tasks, agents"))
     .option("--name <name>", "name of the node (default: host and process id)", nameArgument)
     .option("--labels <list>", "what it is, like role=lab,host=sunri-pi1", labelsArgument)
+    .option("--roles <list>", `what it is there for, of ${ROLES.join(",")} (default: all)`, rolesArgument)
+    .option("--weight <number>", "its share of the shards, beside those of other nodes (default: 1)", weightArgument)
     .action(async (options: NodeOptions, command: Command) => {
       const context = new CommandContext(deps, command);
       const name = options.name ?? defaultName();
@@ -37,14 +42,16 @@ export function nodeCommand(program: Command, deps: CliDeps): void {
         // Loaded here, so that short commands do not pay for it.
         const { composeNode } = await import("../compose-node.ts");
         const { namespace, deviceRoot } = context.names;
-        const labels = options.labels ?? {};
+        const { labels, roles, weight } = options;
         const running = await composeNode({
           name,
           servers: await context.servers(),
           namespace,
           deviceRoot,
-          labels,
           log,
+          ...(labels !== undefined && { labels }),
+          ...(roles !== undefined && { roles }),
+          ...(weight !== undefined && { weight }),
         });
         const { node } = running;
         return {

@@ -4,12 +4,14 @@ import { applyCommand } from "./apply.ts";
 import { type CliDeps, common } from "./context.ts";
 import { devCommand } from "./dev.ts";
 import { EXIT, EXIT_HELP, type ExitCode, exitOf, messageOf } from "./exit.ts";
+import { explainCommand } from "./explain.ts";
 import { gatewayCommand } from "./gateway.ts";
 import { historyCommands } from "./history.ts";
 import { labCommand } from "./lab.ts";
 import { locksCommand } from "./locks.ts";
 import { messageCommands } from "./messages.ts";
 import { nodeCommand } from "./node.ts";
+import { nodesCommand } from "./nodes.ts";
 import { psCommand } from "./ps.ts";
 import { replayCommand } from "./replay.ts";
 
@@ -32,13 +34,21 @@ export function makeProgram(deps: CliDeps, version: string): Command {
   applyCommand(program, deps);
   messageCommands(program, deps);
   psCommand(program, deps);
+  nodesCommand(program, deps);
+  explainCommand(program, deps);
   locksCommand(program, deps);
   historyCommands(program, deps);
   replayCommand(program, deps);
-  for (const command of program.commands) {
-    command.showHelpAfterError(`See \`troupe ${command.name()} --help\``).addHelpText("after", `\n${EXIT_HELP}`);
-  }
+  addHelp(program, "troupe");
   return program.showHelpAfterError("See `troupe --help`");
+}
+
+function addHelp(parent: Command, name: string): void {
+  for (const command of parent.commands) {
+    const own = `${name} ${command.name()}`;
+    command.showHelpAfterError(`See \`${own} --help\``).addHelpText("after", `\n${EXIT_HELP}`);
+    addHelp(command, own);
+  }
 }
 
 /** Runs one command line (without the program's name) and resolves with its exit code. Never rejects. */

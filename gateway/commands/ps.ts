@@ -93,12 +93,12 @@ async function showCluster(context: CommandContext, clock: Clock): Promise<void>
       node.name,
       node.host,
       node.pid,
-      spanText(clock.now() - node.startedAtMs),
-      node.shards.length,
-      node.activations,
-      node.queued,
-      node.inputs,
-      `${Math.round(node.memoryBytes / 1e6)} MB`,
+      node.startedAtMs === null ? node.state : spanText(clock.now() - node.startedAtMs),
+      node.shards?.length ?? "-",
+      node.activations ?? "-",
+      node.queued ?? "-",
+      node.inputs ?? "-",
+      node.memoryBytes === null ? "-" : `${Math.round(node.memoryBytes / 1e6)} MB`,
     ]);
     const kindRows = kinds.map((row) => [row.kind, row.actors, row.inMemory]);
     return `${table(["NODE", "HOST", "PID", "UP", "SHARDS", "ACTORS", "QUEUED", "INPUTS", "MEMORY"], nodeRows)}\n${table(["KIND", "ACTORS", "IN MEMORY"], kindRows)}`;

@@ -40,10 +40,12 @@ export function healthRoutes(app: FastifyInstance, { client, clock }: GatewayDep
           `The connection to NATS is ${client.broker.status}: start the server, the gateway reconnects by itself`,
         );
       }
-      const nodes = await within(clock, client.nodes(), READY_DEADLINE_MS).catch((cause: unknown) => {
-        if (!(cause instanceof TroupeError)) throw cause;
-        throw new GatewayError("NOT_READY", `The nodes cannot be read: ${cause.message}`, {}, { cause });
-      });
+      const nodes = await within(clock, client.nodes({ states: ["alive"] }), READY_DEADLINE_MS).catch(
+        (cause: unknown) => {
+          if (!(cause instanceof TroupeError)) throw cause;
+          throw new GatewayError("NOT_READY", `The nodes cannot be read: ${cause.message}`, {}, { cause });
+        },
+      );
       if (nodes.length === 0) {
         throw new GatewayError("NOT_READY", "No node is up: start one with `troupe node`");
       }

@@ -152,7 +152,7 @@ export async function twoNodes(sync: Sync): Promise<void> {
     const client = await world.client();
     await until("both nodes own shards", 20_000, async () => {
       const infos = await client.nodes();
-      return infos.length === 2 && infos.every(({ shards }) => shards.length > 0);
+      return infos.length === 2 && infos.every(({ shards }) => (shards?.length ?? 0) > 0);
     });
     const processes = { server: world.serverPid, node: nodes.map(({ pid }) => pid) };
     print({

@@ -62,7 +62,7 @@ async function nextAt(place: "service" | "door"): Promise<string> {
 /** The node where the task is. */
 async function homeOf(task: string): Promise<string> {
   const shard = shardOf("task", task, cluster.client.shards);
-  const home = (await cluster.client.nodes()).find(({ shards }) => shards.includes(shard));
+  const home = (await cluster.client.nodes()).find(({ shards }) => shards?.includes(shard));
   return home?.name ?? expect.fail(`Nobody owns the shard of task "${task}"`);
 }
 

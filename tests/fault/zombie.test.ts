@@ -36,7 +36,7 @@ test("a woken zombie's append is refused and it joins as a new incarnation", asy
   await until(
     "n2 to own all shards",
     HEAL_DEADLINE_MS,
-    async () => (await cluster.infoOf("n2"))?.shards.length === client.shards,
+    async () => (await cluster.infoOf("n2"))?.shards?.length === client.shards,
   );
   const ackedBefore = load.acked;
   await until("answers from the new owner", HEAL_DEADLINE_MS, () => load.acked > ackedBefore + MORE_ANSWERS);
@@ -44,7 +44,7 @@ test("a woken zombie's append is refused and it joins as a new incarnation", asy
   zombie.thaw();
   const after = await until("the zombie to join anew", HEAL_DEADLINE_MS, async () => {
     const info = await cluster.infoOf("n1");
-    return info !== undefined && info.incarnation !== before && info.shards.length > 0 && info;
+    return info !== undefined && info.incarnation !== before && (info.shards?.length ?? 0) > 0 && info;
   });
   const ackedAfter = load.acked;
   await until("answers after the awakening", HEAL_DEADLINE_MS, () => load.acked > ackedAfter + MORE_ANSWERS);

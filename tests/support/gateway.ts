@@ -31,6 +31,8 @@ export class FarSide {
   readonly calls: string[] = [];
   readonly registered: string[] = [];
   nodes: NodeInfo[] = [nodeInfo("n1")];
+  /** What nodes were asked for. */
+  readonly filters: unknown[] = [];
   status: BrokerStatus = "connected";
   /** Queries are answered after it. */
   held: Promise<void> = Promise.resolve();
@@ -107,8 +109,9 @@ export class FarSide {
         const from = newest.findIndex((actor) => actor.cursor === cursor) + 1;
         return newest.slice(from, from + limit);
       },
-      nodes: async () => {
+      nodes: async (filter) => {
         this.#call("nodes");
+        this.filters.push(filter);
         return this.nodes;
       },
       history: async (kind, id) => {
@@ -157,6 +160,8 @@ export const nodeInfo = (name: string): NodeInfo => ({
   labels: {},
   roles: ["WORKER"],
   weight: 1,
+  state: "alive",
+  health: null,
   startedAtMs: 1_700_000_000_000,
   shards: [0, 1],
   activations: 1,

@@ -17,6 +17,7 @@ import {
   UnknownEventError,
   UnknownKindError,
 } from "../../runtime/errors.ts";
+import type { PlacementReport } from "../../runtime/explain.ts";
 import { cli, type CliWorld, viewOf } from "./cli-support.ts";
 
 const NODE: NodeInfo = {
@@ -28,6 +29,8 @@ const NODE: NodeInfo = {
   kinds: ["counter", "task"],
   roles: ["WORKER"],
   weight: 1,
+  state: "alive",
+  health: null,
   labels: {},
   startedAtMs: 1_767_225_500_000,
   shards: [1, 2],
@@ -36,6 +39,21 @@ const NODE: NodeInfo = {
   rounds: 9,
   inputs: 12,
   memoryBytes: 50e6,
+};
+const REPORT: PlacementReport = {
+  kind: "device",
+  id: "pi1:a",
+  shard: "device=pi1",
+  door: 7,
+  placement: { roles: ["WORKER"], label: "host", upTo: ":" },
+  owner: null,
+  wanted: null,
+  epoch: 3,
+  checkpoint: 40,
+  isPinned: true,
+  candidates: [
+    { key: "n1.abc", name: "n1", weight: 1, score: 1.25, unfit: "has not the label host=pi1", state: "alive" },
+  ],
 };
 const ENTRY: HistoryEntry = {
   revision: 1,
@@ -86,6 +104,8 @@ const COMMANDS: readonly (readonly [args: readonly string[], world: CliWorld, js
       ],
     },
   ],
+  [["nodes"], { client: { nodes: async () => [NODE] } }, { nodes: [NODE] }],
+  [["explain", "placement", "device", "pi1:a"], { client: { explainPlacement: async () => REPORT } }, REPORT],
   [
     ["ps", "counter"],
     {
@@ -323,17 +343,58 @@ describe("the command line", () => {
       "ask",
       "query",
       "ps",
+      "nodes",
+      "explain placement",
       "locks",
       "history",
       "replay",
       "dead",
     ]) {
-      expect(help.out).toMatch(new RegExp(`^  ${command} `, "m"));
-      const own = await cli([command, "--help"]);
+      const words = command.split(" ");
+      expect(help.out).toMatch(new RegExp(`^  ${words[0]} `, "m"));
+      const own = await cli([...words, "--help"]);
       expect(own).toMatchObject({ exit: 0, err: "" });
       expect(own.out).toMatch(/--json[\s\S]*--url <url>[\s\S]*--namespace <name>[\s\S]*Exit codes:/);
     }
     expect(await cli(["--version"])).toMatchObject({ exit: 0, out: "9.9.9\n" });
+  });
+
+  test("passes what nodes are to be on, and shows what a silent one does not tell as -", async () => {
+    const asked: unknown[] = [];
+    const silent: NodeInfo = {
+      ...NODE,
+      state: "suspect",
+      startedAtMs: null,
+      shards: null,
+      activations: null,
+      queued: null,
+      rounds: null,
+      inputs: null,
+      memoryBytes: null,
+      health: null,
+    };
+    const client = {
+      nodes: async (filter: unknown) => {
+        asked.push(filter);
+        return [silent];
+      },
+    };
+    const args = ["--role", "worker", "--labels", "host=pi1", "--kind", "task", "--release", "0.1", "--all"];
+    const shown = await cli(["nodes", ...args], { client });
+    const states = ["alive", "leaving", "suspect", "dead"];
+    expect(asked).toEqual([{ role: "WORKER", labels: { host: "pi1" }, kind: "task", version: "0.1", states }]);
+    expect(shown.out).toMatch(/^node1 +suspect +pi +0\.1\.0 +WORKER +- +1 +- +- +- +- +- +- +- +-$/m);
+    expect(await cli(["nodes", "--role", "boss"], { client })).toMatchObject({ exit: 2 });
+  });
+
+  test("explains a placement in words: why there, what speaks for each node, and what should move", async () => {
+    const shown = await cli(["explain", "placement", "device", "pi1:a"], {
+      client: { explainPlacement: async () => REPORT },
+    });
+    expect(shown.out).toContain('device/pi1:a lives in shard device=pi1: the label "host" is the id up to ":"');
+    expect(shown.out).toContain("callers send to shard 7, whose owner passes it on");
+    expect(shown.out).toContain("owner -, epoch 3, checkpoint 40");
+    expect(shown.out).toMatch(/^n1\.abc +alive +1 +1\.250 +has not the label host=pi1$/m);
   });
 
   test("passes deadline, priority and fields on", async () => {

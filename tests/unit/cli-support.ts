@@ -39,6 +39,7 @@ function fakeClient(answers: Partial<Client>, onClose: () => void): Client {
     list: missing("list"),
     recent: missing("recent"),
     nodes: missing("nodes"),
+    explainPlacement: missing("explainPlacement"),
     history: missing("history"),
     deadLetters: missing("deadLetters"),
     close: async () => onClose(),

@@ -1,7 +1,7 @@
 /** What the HTTP door shows of actors. Invariant: reads send nothing; one unreadable actor fails no list. */
 import { describe, expect, test } from "vitest";
 import { BusyError, DeadlineError } from "../../runtime/errors.ts";
-import { openDoor } from "../support/gateway.ts";
+import { nodeInfo, openDoor } from "../support/gateway.ts";
 
 const STEP = {
   id: "shot",
@@ -113,6 +113,24 @@ describe("/api/actors", () => {
     expect((await send({ url: "/api/actors/device/b/history" })).statusCode).toBe(404);
     far.add("device", "b", "x", {});
     expect((await send({ url: "/api/actors/device/b/history" })).json()).toMatchObject({ items: [], next: null });
+  });
+});
+
+describe("/api/nodes", () => {
+  test("passes the filter on, and shows what a silent node does not tell as null", async () => {
+    const { send, far } = await openDoor();
+    const unknown = { activations: null, queued: null, rounds: null, inputs: null, memoryBytes: null };
+    const silent = { ...nodeInfo("n2"), ...unknown, startedAtMs: null, shards: null, health: null };
+    far.nodes = [nodeInfo("n1"), { ...silent, state: "suspect" }];
+    const url = "/api/nodes?role=WORKER&kind=task&version=0.1&state=suspect&labels=host=pi1,site=a";
+    expect((await send({ url })).json()).toEqual({ items: far.nodes });
+    expect(far.filters).toEqual([
+      { role: "WORKER", kind: "task", version: "0.1", states: ["suspect"], labels: { host: "pi1", site: "a" } },
+    ]);
+    await send({ url: "/api/nodes?labels=host=pi1" });
+    expect(far.filters[1]).toEqual({ labels: { host: "pi1" } });
+    for (const bad of ["role=BOSS", "labels=host", "state=gone", "kind=A", "other=1"])
+      expect((await send({ url: `/api/nodes?${bad}` })).statusCode).toBe(400);
   });
 });
 

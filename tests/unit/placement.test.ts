@@ -11,7 +11,7 @@ const ALL: readonly Shard[] = Array.from({ length: SHARDS }, (_, shard) => shard
 /** Enough for shares to show. */
 const MANY: readonly Shard[] = Array.from({ length: 20_000 }, (_, n) => `many=${n}`);
 
-type Given = Partial<Pick<MemberFacts, "kinds" | "labels" | "weight">>;
+type Given = Partial<Pick<MemberFacts, "kinds" | "labels" | "weight" | "isLeaving">>;
 const factsOf = (name: string, given: Given = {}): MemberFacts => ({
   name,
   incarnation: "1",
@@ -144,6 +144,12 @@ describe("Ranking", () => {
         .candidates("dev=pi1", true)
         .map(({ unfit }) => unfit),
     ).toEqual(["has not the label host=pi1", "has not the label host=pi1"]);
+  });
+
+  test("gives a leaving node nothing, and what it had to those that stay", () => {
+    const given = { n1: { kinds: ["a", "b"], isLeaving: true as const }, n2: { kinds: ["a"] } };
+    expect(new Set(place(given))).toEqual(new Set(["n2.1"]));
+    expect(rank(given).candidates(0, false).at(-1)).toMatchObject({ name: "n1", unfit: "is leaving" });
   });
 
   test("has no owner without nodes", () => {

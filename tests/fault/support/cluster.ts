@@ -68,7 +68,7 @@ export class FaultCluster {
     const running = this.nodes.filter((node) => node.isRunning).length;
     return await until("every shard to have one owner among the running nodes", deadlineMs, async () => {
       const infos = await this.client.nodes();
-      const owned = infos.flatMap((info) => info.shards);
+      const owned = infos.flatMap((info) => info.shards ?? []);
       const isWhole =
         infos.length === running && owned.length === this.client.shards && new Set(owned).size === owned.length;
       return isWhole && infos;
