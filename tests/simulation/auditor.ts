@@ -184,7 +184,7 @@ export class Auditor implements MemoryTap {
   }
 
   /** What a view shows must have been committed. */
-  auditView(book: ActorBook, view: ActorView): void {
+  #auditView(book: ActorBook, view: ActorView): void {
     const { revision, status, value, context } = view;
     const expected = book.at(revision);
     if (expected === undefined)
@@ -292,8 +292,13 @@ export class Auditor implements MemoryTap {
   #onAnswer(inbox: string, data: Uint8Array): void {
     const asked = this.#asked.get(inbox);
     const fields = decode(data) as [number, unknown, unknown?];
+    if (inbox.startsWith("_INBOX.watch.") && fields[0] === 0) {
+      const view = fields[1] as ActorView;
+      this.#auditView(this.book(view.kind, view.id), view);
+      return;
+    }
     if (asked === undefined) return;
-    this.#asked.delete(inbox);
+    // It stays asked: a second owner's answer, which the client would not even see, must be as good as the first.
     const { book } = asked;
     if (asked.type === "query") {
       this.#onView(book, asked.shown, fields);
@@ -335,7 +340,7 @@ export class Auditor implements MemoryTap {
         "a query sees what was acknowledged",
         `${book.key} was shown at revision ${view.revision} after ${shown}, by ${view.node}`,
       );
-    this.auditView(book, view);
+    this.#auditView(book, view);
   }
 
   #onPool(message: StoredMessage): void {

@@ -2,23 +2,19 @@
  * One short life of a cluster: real nodes and clients on the in-memory server, in virtual time, with the faults of one seed,
  * under the auditor's eyes. Invariant: the seed decides everything; two runs of it are one.
  */
-import { streamSpecs } from "../../nats-config/streams.ts";
+import { JOURNAL_MAX_BYTES, streamSpecs } from "../../nats-config/streams.ts";
 import { makeNames } from "../../nats-config/subjects.ts";
-import type { Client } from "../../runtime/api.ts";
-import { clientOn } from "../../runtime/client.ts";
 import { createMemoryWorld, type MemoryWorld } from "../../runtime/port-memory.ts";
 import { SimClock } from "../../runtime/testkit/sim-clock.ts";
 import { thrownText } from "../../runtime/thrown.ts";
 import { type Random, seeded } from "../fault/support/random.ts";
 import { Auditor } from "./auditor.ts";
-import { strike } from "./faults.ts";
+import { strike, type Victims } from "./faults.ts";
 import { type AccountContext, OPENING_BALANCE } from "./kinds.ts";
 import { NAMESPACE, type Plant } from "./planted.ts";
 import { type ProcessWorld, SimProcess } from "./process.ts";
-import { ProcessClock } from "./process-clock.ts";
 import { Trace } from "./trace.ts";
-import { repeating } from "./wire.ts";
-import { runLane } from "./workload.ts";
+import { SimClient } from "./sim-client.ts";
 
 /** Few, so that nodes share each; a record each, so that they cost little. */
 const SHARDS = 8;
@@ -31,7 +27,15 @@ const SETTLE_MS = 40_000;
 const LOOK_EVERY_MS = 250;
 /** One way of a good wire, in ms at most. */
 const GOOD_WIRE_MS = 8;
-const REPEATS = 0.1;
+/** Pauses of a lane between two calls at most, in ms: calm ones, and such that rounds and mailboxes fill. */
+const PAUSES_MS = [250, 250, 120, 20] as const;
+/** Actors that are watched, each in this part of the histories. */
+const WATCHED = [
+  ["tally", "t0"],
+  ["account", "a0"],
+  ["alarm", "m0"],
+] as const;
+const WATCHERS = 0.15;
 
 export interface HistoryOptions {
   readonly plant?: Plant;
@@ -79,8 +83,8 @@ class History {
   readonly #world: ProcessWorld;
   readonly #processes: SimProcess[] = [];
   readonly #names = makeNames({ namespace: NAMESPACE });
-  #lanes = 0;
-  #clients = 0;
+  readonly #clients: SimClient[] = [];
+  readonly #journalSpec: { max_bytes?: number };
 
   constructor(seed: number, { plant, write }: HistoryOptions) {
     this.#seed = seed;
@@ -89,7 +93,9 @@ class History {
     this.#clock = new SimClock({ seed });
     this.#trace = new Trace(this.#clock, write);
     this.#auditor = new Auditor(this.#names, SHARDS, this.#trace);
-    this.#memory = createMemoryWorld({ clock: this.#clock, specs: streamSpecs(this.#names), tap: this.#auditor });
+    const specs = streamSpecs(this.#names);
+    this.#journalSpec = specs.find(({ name }) => name === this.#names.stream.journal) ?? {};
+    this.#memory = createMemoryWorld({ clock: this.#clock, specs, tap: this.#auditor });
     this.#world = {
       clock: this.#clock,
       memory: this.#memory,
@@ -126,6 +132,7 @@ class History {
     if (await this.#advance(SETTLE_MS, () => this.#unsettled().length === 0)) await this.#close();
     else this.#late("what was begun", this.#unsettled());
     for (const one of this.#processes) one.crash();
+    for (const one of this.#clients) one.kill();
     return this.report();
   }
 
@@ -152,45 +159,46 @@ class History {
   }
 
   #load(): void {
-    const lanes = this.#random.int(2, 7);
-    const calls = this.#random.int(5, 21);
-    for (let i = 0; i < lanes; i++) this.#lane(`c${i + 1}`, calls);
+    const [clients, lanes, calls] = [this.#random.int(1, 4), this.#random.int(2, 7), this.#random.int(5, 21)];
+    const pauseMs = this.#random.pick(PAUSES_MS);
+    for (let i = 0; i < clients; i++) this.#clients.push(this.#connect(`c${i + 1}`));
+    for (let i = 0; i < lanes; i++) this.#clients[i % clients]?.addLane(calls, pauseMs);
+    for (const [kind, id] of WATCHED)
+      if (this.#random.next() < WATCHERS) this.#random.pick(this.#clients).watch(kind, id);
   }
 
-  #lane(name: string, calls: number): void {
-    const { client, clock, random } = this.#connect(name);
-    this.#lanes++;
-    runLane(
-      { name, client, clock, random, trace: this.#trace, onBreach: (law, text) => this.#auditor.breach(law, text) },
-      calls,
-    )
-      .catch((error: unknown) => this.defect(error))
-      .finally(() => this.#lanes--);
-  }
-
-  #connect(name: string): { client: Client; clock: ProcessClock; random: Random } {
-    const random = this.#random.fork(`client-${this.#clients++}`);
-    const clock = new ProcessClock(this.#clock, random.fork("clock"));
-    const latencyMs = { min: 1, max: random.int(1, GOOD_WIRE_MS) };
-    const broker = repeating(this.#memory.connect(name, { clock, latencyMs }), clock, random.fork("repeats"), REPEATS);
-    return { client: clientOn(broker, this.#names, SHARDS, clock), clock, random };
+  #connect(name: string): SimClient {
+    const random = this.#random.fork(name);
+    const wire = { min: 1, max: random.int(1, GOOD_WIRE_MS) };
+    return new SimClient(this.#world, this.#auditor, name, SHARDS, random, wire);
   }
 
   #brew(): void {
     const random = this.#random.fork("faults");
     const faults = random.int(0, MOST_FAULTS + 1);
-    for (let i = 0; i < faults; i++)
-      this.#clock.setTimeout(() => strike(this.#clock, random, this.#processes), random.int(0, STORMY_MS));
+    const victims: Victims = {
+      clock: this.#clock,
+      processes: this.#processes,
+      clients: this.#clients,
+      setFull: (isFull) => this.#setFull(isFull),
+    };
+    for (let i = 0; i < faults; i++) this.#clock.setTimeout(() => strike(victims, random), random.int(0, STORMY_MS));
+  }
+
+  #setFull(isFull: boolean): void {
+    this.#trace.tell("world", () => (isFull ? "JOURNAL FULL" : "JOURNAL HAS ROOM"));
+    this.#journalSpec.max_bytes = isFull ? 1 : JOURNAL_MAX_BYTES;
   }
 
   /** No fault strikes any more, and none lasts. */
   #calm(): void {
     this.#trace.tell("world", () => "CALM");
-    for (const one of this.#processes) {
+    for (const one of [...this.#processes, ...this.#clients]) {
       one.thaw();
       one.join();
-      one.start();
     }
+    for (const one of this.#processes) one.start();
+    this.#setFull(false);
   }
 
   async #advance(ms: number, isDone: () => boolean): Promise<boolean> {
@@ -202,8 +210,7 @@ class History {
   }
 
   #unsettled(): string[] {
-    const left = this.#auditor.unfinished();
-    if (this.#lanes > 0) left.push(`${this.#lanes} clients have calls open`);
+    const left = [...this.#auditor.unfinished(), ...this.#clients.flatMap((one) => one.unfinished())];
     if (!this.#processes.some((one) => one.isServing)) left.push("no node serves");
     return left;
   }
@@ -218,6 +225,7 @@ class History {
 
   /** The cluster ends, another one begins on what is stored, and shows all that was committed. */
   async #close(): Promise<void> {
+    for (const one of this.#clients) one.end();
     const isKilled = this.#random.next() < 0.5;
     for (const one of this.#processes) {
       one.retire();
@@ -236,10 +244,11 @@ class History {
     const heir = new SimProcess(this.#world, this.#processes.length, this.#random.fork("heir"));
     this.#processes.push(heir);
     heir.start();
-    const { client } = this.#connect("reader");
+    const reader = this.#connect("reader");
+    this.#clients.push(reader);
     const unread = new Set([...this.#auditor.books.values()].filter((book) => book.revision > 0));
     for (const book of unread) {
-      client
+      reader.client
         .query(book.kind.kind, book.address.id, { deadlineMs: SETTLE_MS / 2 })
         .then(({ revision }) => this.#auditor.auditLast(book, revision))
         .catch((error: unknown) => this.defect(error))

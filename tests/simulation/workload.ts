@@ -11,12 +11,16 @@ import type { Trace } from "./trace.ts";
 
 /** Longer than any fault of a history and the takeover after it, in ms. */
 const DEADLINE_MS = 25_000;
-/** Pause of a lane between two calls at most, in ms. */
-const PAUSE_MS = 250;
 /** Actors of each kind: few, so that calls meet. */
 const ACTORS = 3;
 /** Of so many calls one is poison. */
 const POISON_EVERY = 40;
+
+/** Alarms ring after this at most, in ms. Long ones outlive their actor's stay in memory: its wake-up is the server's then. */
+const SHORT_MS = 1_500;
+const LONG_MS = 14_000;
+/** Part of the alarms that may be long: each makes its history longer. */
+const LONG_ALARMS = 0.04;
 
 /** Errors that a caller may meet though nothing is broken. */
 const EXPECTED = new Set(["DEADLINE", "POISON_MESSAGE", "ACTOR_NOT_FOUND", "ACTOR_DONE"]);
@@ -35,11 +39,11 @@ interface Call {
   run(): Promise<unknown>;
 }
 
-/** Makes `calls` calls, one after the other. */
-export async function runLane(deps: LaneDeps, calls: number): Promise<void> {
+/** Makes `calls` calls, one after the other, with pauses of `pauseMs` at most. */
+export async function runLane(deps: LaneDeps, calls: number, pauseMs: number): Promise<void> {
   const { name, clock, random, trace, onBreach } = deps;
   for (let i = 0; i < calls; i++) {
-    await sleep(clock, random.int(0, PAUSE_MS));
+    await sleep(clock, random.int(0, pauseMs));
     const call = draw(deps);
     trace.tell(name, () => `> ${call.text}`);
     try {
@@ -69,12 +73,17 @@ function draw({ client, random }: LaneDeps): Call {
       type: string;
     });
   if (dice < 65) {
-    const event = random.next() < 0.8 ? { type: "SET", ms: random.int(1, 1_500) } : { type: "CANCEL" };
+    const event =
+      random.next() < 0.8
+        ? { type: "SET", ms: random.int(1, random.next() < LONG_ALARMS ? LONG_MS : SHORT_MS) }
+        : { type: "CANCEL" };
     return send(how, "alarm", one("m"), event);
   }
   if (dice < 75) {
-    const event = random.next() < 0.8 ? { type: "START", ms: random.int(1, 1_500) } : { type: "STOP" };
-    return send(how, "job", one("j"), event);
+    if (random.next() < 0.8)
+      return send(how, "job", one("j"), { type: "START", ms: random.int(1, 1_500) } as { type: string });
+    const id = one("j");
+    return { text: `abort job/${id}`, run: () => client.abort("job", id, { type: "STOP" }, options) };
   }
   if (dice < 80) return send(how, "feed", "f0", { type: "EMIT" });
   const [kind, id] = random.pick([
