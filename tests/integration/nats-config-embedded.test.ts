@@ -257,7 +257,7 @@ describe("the server of an owner that ends", () => {
     const dataDir = await freshDir();
     const { child, pid, url } = await owner(dataDir, "exit");
     child.kill(signal);
-    await gone(pid);
+    await Promise.all([gone(pid), gone(child.pid ?? 0)]);
     expect((await start({ dataDir })).url).toBe(url);
   });
 
