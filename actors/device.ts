@@ -116,4 +116,5 @@ const machine = setup({
   },
 });
 
-export const deviceKind = defineActor({ kind: "device", machine, publishStatus: true });
+/** With its host, where a node says by the label `host` that it is there; anywhere until one does. */
+export const deviceKind = defineActor({ kind: "device", machine, publishStatus: true, placement: { label: "host" } });

@@ -180,6 +180,7 @@ export interface Node {
   ownedShards(): readonly Shard[];
   /** Where an actor lives, wherever that is. */
   shardOf(address: Address): Shard;
+  /** Whether it is here that an actor lives, or would be heard of first while its shard is still to come. */
   owns(address: Address): boolean;
   info(): LiveNodeInfo;
   /** Called when shards were gained (after their recovery) or lost. */

@@ -132,6 +132,11 @@ export class Incarnation {
     this.#scheduleJanitor();
   }
 
+  /** Owns the shard, or the door to one that nobody asked for yet. */
+  answersFor(shard: Shard, door: Shard): boolean {
+    return this.engine.owned.has(shard) || (!this.#table.entries.has(shard) && this.engine.owned.has(door));
+  }
+
   /** Gives everything away and leaves. */
   async drain(): Promise<void> {
     await this.#ownership.stop(true);

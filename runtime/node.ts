@@ -137,7 +137,7 @@ class TroupeNode implements Node {
   }
 
   owns(address: Address): boolean {
-    return this.#current.engine.owned.has(this.shardOf(address));
+    return this.#current.answersFor(this.shardOf(address), shardOf(address.kind, address.id, this.#shards));
   }
 
   onShards(listener: (gained: readonly Shard[], lost: readonly Shard[]) => void): void {
