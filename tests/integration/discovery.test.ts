@@ -81,6 +81,19 @@ test("a node that does not answer is suspect, and nothing is made up for it; one
   }
 });
 
+test("a record that nobody renews and that would never end draws shards for no longer than a dead node", async () => {
+  const { broker, names } = client;
+  const [facts] = await client.nodes({ labels: { host: "pi1" } });
+  const subject = names.kv.nodes.key("stray.1");
+  await broker.append(subject, Buffer.from(JSON.stringify({ ...facts, name: "stray", incarnation: "1", weight: 9 })));
+  const isGone = async () => (await broker.getLast(names.kv.nodes.stream, subject))?.data.length === 0;
+  await until("it to be evicted", isGone, GONE_MS);
+  const owned = () => cluster.nodes.reduce((sum, { node }) => sum + node.ownedShards().length, 0);
+  // The kind "audit" has as many shards of its own.
+  await until("all shards to be served again", () => owned() === 2 * client.shards, GONE_MS);
+  expect(await namesOf()).toEqual(["n1", "n2", "n3"]);
+});
+
 test("a killed node is gone from discovery within 3 s, by every filter", async () => {
   const before = performance.now();
   await cluster.crash(cluster.nodes[1] as TestNode);
