@@ -127,7 +127,7 @@ export interface StateSource {
 }
 
 /**
- * @throws {VersionError} Stored by another version and no migration is declared.
+ * @throws {VersionError} Stored by a newer version, or by an older one and no migration is declared.
  * @throws {CorruptRecordError} Not a state.
  */
 export function decodeState(
@@ -173,6 +173,11 @@ function restored(
 
 function migrated(machine: PersistedMachine, version: number, source: StateSource): PersistedMachine {
   if (version === source.version) return machine;
+  if (version > source.version) {
+    throw new VersionError(
+      `An actor of kind "${source.kind}" is stored in version ${version}, newer than the code's ${source.version}: start nodes of the newer code`,
+    );
+  }
   if (source.migrate === undefined) {
     throw new VersionError(
       `An actor of kind "${source.kind}" is stored in version ${version}, the code has ${source.version}: give defineActor a migrate function, or run the old code`,

@@ -9,6 +9,7 @@ import type { Role } from "./families.ts";
 import { LEASE_RENEW_MS, LEASE_RENEW_TIMEOUT_MS, LEASE_SELF_FENCE_MS, LEASE_TTL_S } from "./limits.ts";
 import type { Broker, StoredMessage, Subscription } from "./port.ts";
 import { Silence } from "./silence.ts";
+import type { KindVersions } from "./versions.ts";
 
 /** What a node says of itself when it joins. */
 export interface MemberFacts {
@@ -23,6 +24,8 @@ export interface MemberFacts {
   readonly roles: readonly Role[];
   readonly weight: number;
   readonly version: string;
+  /** Of its kinds, where above 1. */
+  readonly versions?: KindVersions;
   /** It gives its shards away: nothing is placed on it. */
   readonly isLeaving?: true;
 }

@@ -35,6 +35,7 @@ import { connectBroker } from "./port-nats.ts";
 import { changedActors } from "./recent.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { VERSION } from "./version.ts";
+import { versionsOf } from "./versions.ts";
 
 /**
  * Starts a node; resolves when it serves its share of the shards.
@@ -219,6 +220,7 @@ class TroupeNode implements Node {
       roles: this.#roles,
       weight: this.#weight,
       version: VERSION,
+      versions: versionsOf(this.#kinds),
     };
     const beganAtMs = this.#clock.monotonic();
     const incarnation: Incarnation = new Incarnation({

@@ -14,11 +14,11 @@ import { sealJournal } from "./journal.ts";
 import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
 import type { KindRegistry } from "./kind-registry.ts";
 import type { Membership } from "./membership.ts";
-import { Ranking } from "./placement.ts";
 import type { Broker } from "./port.ts";
 import { recoverShards } from "./recovery.ts";
 import { settleActors } from "./settle.ts";
 import type { ShardEntry, ShardRecord, ShardTable } from "./shard-table.ts";
+import { newest, rankings, versionsOf } from "./versions.ts";
 import { wakeNamed } from "./wake.ts";
 
 /** How often ownership is looked at without an event, in ms: a safety net, not the way. */
@@ -107,7 +107,7 @@ export class Ownership {
 
   async #step(): Promise<void> {
     const { membership, me, table, registry, engine } = this.#o;
-    const ranking = new Ranking(membership.members, registry.placementOf);
+    const rankingFor = rankings(membership.members, registry.placementOf);
     // Without a lease nothing is given away in good order: others may have sealed the journal.
     if (!membership.members.has(me)) throw new SealedError(`The lease of "${me}" ended: this incarnation is over`);
     for (const shard of engine.owned) {
@@ -118,8 +118,8 @@ export class Ownership {
     const take: Shard[] = [];
     const give: Shard[] = [];
     for (const shard of this.#shards()) {
-      const { owner = null, isPinned = false } = table.entries.get(shard)?.record ?? {};
-      const wanted = ranking.ownerOf(shard, isPinned);
+      const { owner = null, isPinned = false, versions } = table.entries.get(shard)?.record ?? {};
+      const wanted = rankingFor(versions).ownerOf(shard, isPinned);
       if (owner === me) {
         if (!engine.owned.has(shard))
           take.push(shard); // won earlier, recovery failed: again
@@ -156,6 +156,7 @@ export class Ownership {
       shard,
       checkpoint: this.#record(shard).checkpoint,
       journals: this.#foreignJournals(shard),
+      versions: decided.get(shard)?.record.versions ?? {},
     }));
     for (const activation of [...engine.activations.values()])
       if (won.includes(activation.shard)) engine.drop(activation); // of a failed attempt
@@ -218,6 +219,7 @@ export class Ownership {
       journals,
       busy: old?.busy ?? [],
       ...(this.#isPinned(shard, old) && { isPinned: true }),
+      versions: newest(old?.versions, versionsOf(engine.options.kinds)),
     };
     try {
       await table.write(shard, record, decided);
@@ -279,8 +281,8 @@ export class Ownership {
   }
 
   #freed(shard: Shard, busy: string[]): ShardRecord {
-    const { epoch, checkpoint, isPinned } = this.#record(shard);
-    const kept = { owner: null, epoch, busy, ...(isPinned === true && { isPinned }) };
+    const { epoch, checkpoint, isPinned, versions = {} } = this.#record(shard);
+    const kept = { owner: null, epoch, busy, versions, ...(isPinned === true && { isPinned }) };
     const covered = Math.max(checkpoint, this.#o.engine.committer.committedSeq, this.#sealedAt.get(shard) ?? 0);
     const parked = this.#checkpointer.parkedAt(shard);
     // What is parked came from older journals; the rest of the shard is stored.

@@ -14,11 +14,14 @@ import type { Shard } from "./families.ts";
 import { RECOVERY_PAGE } from "./limits.ts";
 import { decodeRecord, type JournalInput } from "./round.ts";
 import { loadState, type StoredState } from "./snapshots.ts";
+import type { KindVersions } from "./versions.ts";
 
 export interface ShardToRecover {
   readonly shard: Shard;
   readonly checkpoint: number;
   readonly journals: readonly string[];
+  /** Of the kinds, as the former owners ran them. */
+  readonly versions: KindVersions;
 }
 
 interface PlacedInput {
@@ -43,12 +46,33 @@ export async function recoverShards(engine: Engine, shards: readonly ShardToReco
     sealedAt = Math.max(sealedAt, await readJournal(engine, journal, from, wanted, inputs));
   }
   const keys = [...inputs.keys()];
+  warnOfVersions(engine, wanted, keys);
   for (let i = 0; i < keys.length; i += LOADS_AT_ONCE) {
     await Promise.all(
       keys.slice(i, i + LOADS_AT_ONCE).map((key) => rebuild(engine, key, inputs.get(key) as PlacedInput[])),
     );
   }
   return sealedAt;
+}
+
+/** Journals hold inputs, not states: what another version took is applied by this one. A release in good order leaves none. */
+function warnOfVersions(engine: Engine, wanted: ReadonlyMap<Shard, ShardToRecover>, keys: readonly string[]): void {
+  const { kinds, log, shardOf } = engine.options;
+  const found = new Map<string, { actors: number; readonly written: number; readonly code: number }>();
+  for (const key of keys) {
+    const { kind, id } = addressOf(key);
+    const written = wanted.get(shardOf(kind, id))?.versions[kind] ?? 1;
+    const code = kinds.get(kind)?.version ?? written;
+    if (written === code) continue;
+    const entry = found.get(`${kind} ${written}`) ?? { actors: 0, written, code };
+    entry.actors++;
+    found.set(`${kind} ${written}`, entry);
+  }
+  for (const [kind, entry] of found)
+    log.warn(
+      { kind, ...entry },
+      "Inputs that another version of the kind took are replayed: compare what they lead to",
+    );
 }
 
 /** A shard's older journals come first; each ends before the next begins. */

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { CorruptRecordError } from "./errors.ts";
 import { isShardKey, type Shard, shardOfKey } from "./families.ts";
+import type { KindVersions } from "./versions.ts";
 import type { Broker, StoredMessage, Subscription } from "./port.ts";
 
 export interface ShardRecord {
@@ -20,6 +21,8 @@ export interface ShardRecord {
   readonly isPinned?: boolean;
   /** Actors that had something to do at the checkpoint. */
   readonly busy: readonly string[];
+  /** Newest version of each kind that an owner may have written. Absent: 1. */
+  readonly versions?: KindVersions;
 }
 
 export interface ShardEntry {

@@ -25,6 +25,8 @@ export class NodeProcess {
   readonly name: string;
   readonly told: Told[] = [];
   readonly log: string[] = [];
+  /** Of the code that its next process runs. */
+  release = 1;
   readonly #env: NodeJS.ProcessEnv;
   readonly #script: string;
   #child: ChildProcess | undefined;
@@ -46,7 +48,10 @@ export class NodeProcess {
   /** Spawns; resolves when it serves. @throws It ended, or took too long; the error shows its last lines. */
   async start(): Promise<void> {
     if (this.isRunning) throw new Error(`Node "${this.name}" runs already: kill it first`);
-    const child = spawn(process.execPath, [this.#script], { env: this.#env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [this.#script], {
+      env: { ...this.#env, FAULT_RELEASE: String(this.release) },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     this.#child = child;
     createInterface({ input: child.stdout }).on("line", (line) => {
       this.told.push({ ...(JSON.parse(line) as Told), atMs: performance.now() });

@@ -1,7 +1,7 @@
 /** One node process of a fault run. Invariant: it tells on stdout when it serves; logs go to stderr; SIGTERM drains it. */
 import pino from "pino";
 import { startNode } from "../../../runtime/node.ts";
-import { KINDS } from "../support/kinds.ts";
+import { kindsOf } from "../support/kinds.ts";
 
 function setting(name: string): string {
   const value = process.env[name];
@@ -14,7 +14,7 @@ const node = await startNode({
   servers: setting("FAULT_SERVERS"),
   namespace: setting("FAULT_NAMESPACE"),
   replicas: Number(setting("FAULT_REPLICAS")),
-  kinds: KINDS,
+  kinds: kindsOf(Number(setting("FAULT_RELEASE"))),
   log: pino({ level: "info" }, pino.destination(2)),
 });
 process.once("SIGTERM", () => {
