@@ -12,6 +12,9 @@ import { storm, type Struck } from "./support/storm.ts";
 
 const NODES = 3;
 const KEYS = 1_000;
+const CALLS_PER_SECOND = 500;
+/** A killed node is started again after this, in ms. */
+const RESTART_MS = 500;
 /** A frozen node sleeps this long, in ms: others have taken over when it wakes. */
 const FREEZE_MS = 3_000;
 
@@ -42,23 +45,28 @@ function gapsByKind(
   );
 }
 
-/** Awakened owners that found their journal sealed or their lease gone. */
-const refusals = (cluster: FaultCluster): number =>
-  cluster.nodes.reduce((sum, { log }) => sum + log.filter((line) => line.includes("Incarnation ended")).length, 0);
-
-/** Kills and freezes in turn, each once the cluster is whole again. */
-async function program(cluster: FaultCluster, random: Random): Promise<Struck[]> {
+/** Kills and freezes in turn under a steady load, each once the cluster is whole again. True: nothing lost, doubled or failed. */
+async function program(cluster: FaultCluster, random: Random): Promise<boolean> {
   const struck: Struck[] = [];
+  const load = new CounterLoad(cluster, random.fork("steady"), { keys: KEYS });
+  await load.touchAll();
+  load.pace(CALLS_PER_SECOND);
+  let refused = 0;
   for (let i = 0; i < 2 * faults; i++) {
     const { name } = random.pick(cluster.nodes);
-    const fault: Fault =
-      i % 2 === 0 ? { kind: "kill", node: name, forMs: 500 } : { kind: "freeze", node: name, forMs: FREEZE_MS };
+    const isKill = i % 2 === 0;
+    const before = (await cluster.infoOf(name))?.incarnation;
+    const fault: Fault = { kind: isKill ? "kill" : "freeze", node: name, forMs: isKill ? RESTART_MS : FREEZE_MS };
     const gapMs = await inflict(cluster, fault, `probe-${i}`);
     struck.push({ fault, gapMs });
     print({ ...fault, gapMs });
-    await cluster.untilWhole();
+    const after = (await cluster.untilWhole()).find((info) => info.name === name)?.incarnation;
+    if (!isKill && after !== before) refused++;
   }
-  return struck;
+  const { acked, unknown, errors, lost, doubled, slowestMs, breaches } = await load.finish();
+  const gaps = gapsByKind(struck);
+  print({ run: "program", seed, gaps, wokenOwnersRefused: refused, acked, unknown, lost, doubled, slowestMs, errors });
+  return unknown === 0 && breaches.length === 0 && refused === faults;
 }
 
 print({ run: "chaos", seed, faults, seconds });
@@ -66,13 +74,12 @@ const cluster = await FaultCluster.start(NODES);
 let isGood = false;
 try {
   const random = seeded(seed);
+  const isOrderly = await program(cluster, random.fork("program"));
   const load = new CounterLoad(cluster, random.fork("load"), { keys: KEYS });
   const bank = new Bank(cluster, random.fork("bank"), 50);
-  await Promise.all([bank.open(), load.touchAll()]);
-  load.start(16, { reads: true });
-  bank.start(4);
-  const programmed = await program(cluster, random.fork("program"));
-  print({ run: "chaos", seed, program: gapsByKind(programmed), refusedZombies: refusals(cluster) });
+  await Promise.all([bank.open(), load.adoptExisting()]);
+  load.start(32, { reads: true });
+  bank.start(8);
   const struck = await storm(cluster, random.fork("storm"), {
     kinds: ["kill", "kill", "freeze", "freeze", "kill-all", "kill-server"],
     faults: Number.POSITIVE_INFINITY,
@@ -83,6 +90,7 @@ try {
   const [counters, money] = [await load.finish(), await bank.finish()];
   const isCounted = counters.breaches.length === 0 && counters.unknown === 0;
   isGood =
+    isOrderly &&
     isCounted &&
     money.total === money.expectedTotal &&
     money.received === money.sent &&
