@@ -13,6 +13,7 @@ export type {
   NodeFilter,
   NodeInfo,
   NodeState,
+  QueryOptions,
 } from "./runtime/api.ts";
 export { type PoolEvent, publish, ref, reply } from "./runtime/author.ts";
 export { connect, type ConnectOptions } from "./runtime/client.ts";

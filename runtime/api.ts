@@ -45,6 +45,16 @@ export interface ActorView {
   readonly node: string;
   /** When the last input was accepted, in ms since 1970. */
   readonly updatedAtMs: number;
+  /** The node's lease was not good: another node may have taken the actor and its state on. Only for who allows it. */
+  readonly stale?: true;
+}
+
+export interface QueryOptions extends Pick<CallOptions, "deadlineMs" | "signal"> {
+  /**
+   * While the owner cannot prove that it still is one (an outage of JetStream, a partition), take the committed state in its
+   * memory, marked `stale`. Default: wait for an owner.
+   */
+  readonly allowStale?: boolean;
 }
 
 export interface ListedActor {
@@ -152,7 +162,7 @@ export interface Client {
   /** Durable call: resolves with the actor's reply once its input is committed; exactly once however often it is repeated. */
   ask<K extends KindOf>(kind: K, id: string, event: EventFor<K>, options?: CallOptions): Promise<unknown>;
   /** Reads without a write. @throws {ActorNotFoundError} No message ever reached it. */
-  query(kind: KindOf, id: string, options?: Pick<CallOptions, "deadlineMs" | "signal">): Promise<ActorView>;
+  query(kind: KindOf, id: string, options?: QueryOptions): Promise<ActorView>;
   /** The state now and after every commit that changes it, latest wins; survives fail-over. Ends with the signal. */
   watch(kind: KindOf, id: string, options: { readonly signal: AbortSignal }): AsyncIterable<ActorView>;
   /** Fires the AbortSignal of the actor's running invocations at once, then sends `event` in the critical lane. */

@@ -15,6 +15,7 @@ import type {
   ListedActor,
   NodeFilter,
   NodeInfo,
+  QueryOptions,
   RecentActor,
 } from "./api.ts";
 import { Calls, checkDeadline } from "./calls.ts";
@@ -103,8 +104,9 @@ class TroupeClient implements Client {
     await this.#calls.send(this.#subject("control", kind, id), Tag.Tell, event, { ...options, priority: "critical" });
   }
 
-  async query(kind: KindOf, id: string, options: Pick<CallOptions, "deadlineMs" | "signal"> = {}): Promise<ActorView> {
-    return await this.#query(this.#subject("query", kind, id), EMPTY, options);
+  async query(kind: KindOf, id: string, options: QueryOptions = {}): Promise<ActorView> {
+    const body = options.allowStale === true ? encode({ stale: true }) : EMPTY;
+    return await this.#query(this.#subject("query", kind, id), body, options);
   }
 
   watch(kind: KindOf, id: string, options: { readonly signal: AbortSignal }): AsyncIterable<ActorView> {

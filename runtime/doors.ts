@@ -83,10 +83,11 @@ export class Doors {
 
   #onQuery(message: InboundMessage): void {
     const { kind, id, respond } = this.#route(message);
-    if (!this.#o.membership.isGood) return; // may be stale: somebody else may own the shard
-    if (this.#passOn({ lane: "query", kind, id, body: Buffer.from(message.data) }, respond)) return;
     try {
-      this.#o.engine.queries.ask(kind, id, queryIn(message.data), respond);
+      const query = queryIn(message.data);
+      if (!this.#o.membership.isGood && query.stale !== true) return; // may be stale: somebody else may own the shard
+      if (this.#passOn({ lane: "query", kind, id, body: Buffer.from(message.data) }, respond)) return;
+      this.#o.engine.queries.ask(kind, id, query, respond);
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
       respond(encodeError(error));
@@ -142,9 +143,17 @@ function partsOf(subject: string): { kind: string; id: string } {
 function queryIn(data: Uint8Array): Query {
   if (data.length === 0) return {};
   const query = decode(data) as Query | null;
-  const { watch, save } = query ?? {};
+  const { watch, save, stale } = query ?? {};
   const isValid =
-    (watch === undefined || (typeof watch === "string" && isInbox(watch))) && (save === undefined || save === true);
-  if (!isValid) throw new PayloadError("The query is malformed: send nothing, { watch: <inbox> } or { save: true }");
-  return { ...(watch !== undefined && { watch }), ...(save !== undefined && { save }) };
+    (watch === undefined || (typeof watch === "string" && isInbox(watch))) &&
+    [save, stale].every((mark) => mark === undefined || mark === true);
+  if (!isValid)
+    throw new PayloadError(
+      "The query is malformed: send nothing, { watch: <inbox> }, { save: true } or { stale: true }",
+    );
+  return {
+    ...(watch !== undefined && { watch }),
+    ...(save !== undefined && { save }),
+    ...(stale !== undefined && { stale }),
+  };
 }

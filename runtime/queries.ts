@@ -1,6 +1,6 @@
 /**
- * Reads without a write. Invariant: an answer shows committed state only, and only while the node's lease is good; a question
- * alone creates no actor.
+ * Reads without a write. Invariant: an answer shows committed state only, and only while the node's lease is good or marked as
+ * stale for who allows it; a question alone creates no actor.
  */
 import type { Activation } from "./activation.ts";
 import type { Engine } from "./engine.ts";
@@ -11,6 +11,8 @@ import { ActorNotFoundError, BusyError, TroupeError } from "./errors.ts";
 export interface Query {
   readonly watch?: string;
   readonly save?: boolean;
+  /** Takes what is in memory though the lease is not good. */
+  readonly stale?: boolean;
 }
 
 interface Waiting {
@@ -71,8 +73,10 @@ export class Queries {
 
   #answer(activation: Activation, { query, respond }: Waiting): void {
     const { clock, node, mayAct } = this.#engine.options;
-    if (!mayAct()) return; // may be stale: the caller asks again
+    const isRefused = () => !mayAct() && query.stale !== true; // may be stale: the caller asks again
+    if (isRefused()) return;
     if (activation.state.revision === 0 && activation.mailbox.size === 0) {
+      if (!mayAct()) return; // it may have been reached elsewhere
       this.#engine.drop(activation);
       respond(
         encodeError(new ActorNotFoundError(`No message ever reached "${activation.key}": send one, or check the id`)),
@@ -81,10 +85,12 @@ export class Queries {
     }
     activation.lastUsedMs = clock.monotonic();
     if (query.watch !== undefined) this.#engine.performer.watchers.add(activation, query.watch);
-    const view = encodeValue(activation.view(node));
+    const state = activation.view(node);
+    const view = encodeValue(state);
     activation.whenCommitted(() => {
-      if (!mayAct()) return; // may be stale: the caller asks again
-      if (query.save !== true) respond(view);
+      if (isRefused()) return;
+      if (!mayAct()) respond(encodeValue({ ...state, stale: true }));
+      else if (query.save !== true) respond(view);
       else {
         this.#engine.saver.cover(activation).then(
           () => respond(view),

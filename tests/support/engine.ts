@@ -19,6 +19,8 @@ export interface EngineBench {
   readonly names: Names;
   /** The incarnation is over. */
   readonly end: () => void;
+  /** The lease is good, or not. */
+  readonly setLease: (isGood: boolean) => void;
   /** Appends to the journal wait from now on, until the returned function is called. */
   readonly holdAppends: () => () => void;
 }
@@ -30,6 +32,10 @@ export function startEngine(kinds: readonly ActorKind[], shards: number): Engine
   const world = createMemoryWorld({ clock, specs: streamSpecs(names) });
   const broker = world.connect("n1");
   const closed = new AbortController();
+  let isGood = true;
+  const setLease = (isNowGood: boolean) => {
+    isGood = isNowGood;
+  };
   const subject = names.journal("n1", "1");
   const journal = new Journal({ broker, clock, stream: names.stream.journal, subject, closed: closed.signal });
   let hold: Promise<void> | undefined;
@@ -49,7 +55,7 @@ export function startEngine(kinds: readonly ActorKind[], shards: number): Engine
     journal,
     closed: closed.signal,
     verifyDeterminism: false,
-    mayAct: () => true,
+    mayAct: () => isGood,
     sendRemote: () => Promise.reject(new Error("There is no other node")),
     onFailed: (error) => {
       throw error;
@@ -61,5 +67,5 @@ export function startEngine(kinds: readonly ActorKind[], shards: number): Engine
     hold = gate.promise;
     return gate.resolve;
   };
-  return { engine, clock, world, broker, names, end: () => closed.abort(), holdAppends };
+  return { engine, clock, world, broker, names, end: () => closed.abort(), setLease, holdAppends };
 }
