@@ -25,7 +25,7 @@ let servers: NatsCluster;
 let cluster: FaultCluster;
 beforeAll(async () => {
   servers = await NatsCluster.start();
-  cluster = await FaultCluster.start(3, { servers });
+  cluster = await FaultCluster.start(3, { server: servers });
 });
 afterAll(() => cluster.stop());
 

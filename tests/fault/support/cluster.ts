@@ -13,35 +13,37 @@ const NAMESPACE = "fault";
 /** What the nodes connect to. */
 interface Servers {
   readonly url: string;
+  /** Of a single one. */
+  readonly embedded?: TestServer["embedded"];
   stop(): Promise<void>;
 }
 
 export interface FaultClusterOptions {
   /** What each node runs. Default the fault suite's own kinds. */
   readonly script?: URL;
-  /** Servers that the cluster takes over, with three copies of each stream. Default one of its own, with one copy. */
-  readonly servers?: Servers;
+  /** Taken over by the cluster. Default one of its own. */
+  readonly server?: Servers;
   /** Where a node finds the servers, if not at their own addresses. */
   readonly via?: (node: string, url: string) => string;
 }
 
 export class FaultCluster {
-  readonly server: Servers & Partial<Pick<TestServer, "embedded">>;
+  readonly server: Servers;
   readonly nodes: readonly NodeProcess[];
   readonly client: Client;
 
-  private constructor(server: FaultCluster["server"], nodes: readonly NodeProcess[], client: Client) {
+  private constructor(server: Servers, nodes: readonly NodeProcess[], client: Client) {
     this.server = server;
     this.nodes = nodes;
     this.client = client;
   }
 
   static async start(nodeCount = 2, options: FaultClusterOptions = {}): Promise<FaultCluster> {
-    const { script, servers, via = (_, url) => url } = options;
-    const server = servers ?? (await startTestServer());
+    const { script, via = (_, url) => url } = options;
+    const server = options.server ?? (await startTestServer());
     const nodes = Array.from({ length: nodeCount }, (_, i) => {
       const name = `n${i + 1}`;
-      const replicas = servers === undefined ? "1" : "3";
+      const replicas = server.embedded === undefined ? "3" : "1";
       const env = { FAULT_SERVERS: via(name, server.url), FAULT_NAMESPACE: NAMESPACE, FAULT_REPLICAS: replicas };
       return new NodeProcess(name, env, script);
     });
