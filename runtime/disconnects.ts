@@ -11,13 +11,21 @@ import type { Broker, InboundMessage, Subscription } from "./port.ts";
 /** Why a connection ended when its process did: anything else was the server's own doing. */
 const ENDED_BY_PEER = new Set(["Client Closed", "Read Error", "Write Error"]);
 
+/** A member whose connection ended, and its last renewal before that. */
+export interface Suspect {
+  readonly key: string;
+  readonly revision: number;
+}
+
 export interface DisconnectsOptions {
   readonly broker: Broker;
   readonly clock: Clock;
   readonly names: Names;
   readonly log: Logger;
-  /** The connection of this name ended and did not come back. */
-  readonly onGone: (connection: string) => void;
+  /** Whose connection of this name is; undefined: no other node's. */
+  readonly suspectOf: (connection: string) => Suspect | undefined;
+  /** The connection ended and did not come back. */
+  readonly onGone: (suspect: Suspect) => void;
 }
 
 export class Disconnects {
@@ -62,9 +70,11 @@ export class Disconnects {
     this.#isSettled = true;
     const { connection, reason } = readEvent(message.data);
     if (!ENDED_BY_PEER.has(reason) || this.#suspects.has(connection)) return;
+    const suspect = this.#o.suspectOf(connection);
+    if (suspect === undefined) return;
     const timer = this.#o.clock.setTimeout(() => {
       this.#suspects.delete(connection);
-      this.#o.onGone(connection);
+      this.#o.onGone(suspect);
     }, DISCONNECT_GRACE_MS);
     this.#suspects.set(connection, timer);
   }

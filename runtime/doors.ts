@@ -85,7 +85,7 @@ export class Doors {
     const { kind, id, respond } = this.#route(message);
     try {
       const query = queryIn(message.data);
-      if (!this.#o.membership.isGood && query.stale !== true) return; // may be stale: somebody else may own the shard
+      if (!this.#o.membership.mayAnswer && query.stale !== true) return; // may be stale: somebody else may own the shard
       if (this.#passOn({ lane: "query", kind, id, body: Buffer.from(message.data) }, respond)) return;
       this.#o.engine.queries.ask(kind, id, query, respond);
     } catch (error) {

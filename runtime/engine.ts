@@ -40,6 +40,8 @@ export interface EngineOptions {
   readonly verifyDeterminism: boolean;
   /** False once the node could not renew its lease in time: it must not act or answer. */
   readonly mayAct: () => boolean;
+  /** False also while others may have taken over at a word of the server. */
+  readonly mayAnswer: () => boolean;
   /** Delivers to an actor of another node. */
   readonly sendRemote: (kind: string, id: string, body: Uint8Array) => Promise<Uint8Array>;
   /** The journal is sealed or broken: this incarnation is over. */

@@ -1,13 +1,12 @@
 /**
- * Ending other incarnations that seem dead: silent ones, and those whose connection ended. Invariant: an incarnation is evicted
- * only after its journal was sealed, so one that was suspected in error has lost its place, never an acknowledged input.
+ * Ending other incarnations that seem dead: silent ones, and those whose connection ended. Invariant: an incarnation is evicted by
+ * compare-and-set over its last renewal before that, so one that has renewed since, and may answer queries, keeps its place.
  */
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import type { Clock } from "./clock.ts";
-import { Disconnects } from "./disconnects.ts";
-import { TroupeError } from "./errors.ts";
-import { sealJournal } from "./journal.ts";
+import { Disconnects, type Suspect } from "./disconnects.ts";
+import { RevisionConflictError, TroupeError } from "./errors.ts";
 import type { Membership } from "./membership.ts";
 import type { Broker } from "./port.ts";
 
@@ -32,7 +31,11 @@ export class Evictions {
 
   constructor(options: EvictionsOptions) {
     this.#o = options;
-    this.#disconnects = new Disconnects({ ...options, onGone: (connection) => this.#onGone(connection) });
+    this.#disconnects = new Disconnects({
+      ...options,
+      suspectOf: (connection) => this.#suspectOf(connection),
+      onGone: ({ key, revision }) => this.#suspect(key, revision, "its connection ended"),
+    });
   }
 
   stop(): void {
@@ -40,35 +43,31 @@ export class Evictions {
     this.#disconnects.stop();
   }
 
-  /** @throws {BrokerUnavailableError} Unknown whether it is sealed; call again. */
-  async evict(key: string, why: string): Promise<void> {
-    const { broker, names, log, me, membership } = this.#o;
-    const member = membership.members.get(key);
-    if (member === undefined) return;
-    await sealJournal(broker, names.stream.journal, names.journal(member.name, member.incarnation), me);
-    await membership.evict(key);
-    log.info({ node: key, why }, "Evicted an incarnation");
-  }
-
   onSilent(key: string): void {
     this.#disconnects.logUnheard();
-    this.#suspect(key, "it is silent");
+    this.#suspect(key, this.#o.membership.revisionOf(key), "it is silent");
   }
 
-  #onGone(connection: string): void {
+  #suspectOf(connection: string): Suspect | undefined {
     const { membership, me } = this.#o;
     for (const [key, member] of membership.members)
-      if (member.connection === connection && key !== me) this.#suspect(key, "its connection ended");
+      if (member.connection === connection && key !== me) return { key, revision: membership.revisionOf(key) };
+    return undefined;
   }
 
-  #suspect(key: string, why: string): void {
-    if (this.#keys.has(key) || this.#isStopped) return;
+  #suspect(key: string, revision: number, why: string): void {
+    if (this.#keys.has(key) || this.#isStopped || !this.#o.membership.members.has(key)) return;
     this.#keys.add(key);
-    this.evict(key, why)
-      .then(() => this.#o.onEvicted())
+    this.#o.membership
+      .evict(key, revision)
+      .then(() => {
+        this.#o.log.info({ node: key, why }, "Evicted an incarnation");
+        this.#o.onEvicted();
+      })
       .catch((error: unknown) => {
         if (!(error instanceof TroupeError)) this.#o.onFailed(error);
-        else this.#o.log.warn({ err: error, node: key, why }, "An incarnation cannot be sealed yet: trying again");
+        else if (!(error instanceof RevisionConflictError))
+          this.#o.log.warn({ err: error, node: key, why }, "An incarnation cannot be evicted yet: trying again");
       })
       .finally(() => this.#keys.delete(key));
   }

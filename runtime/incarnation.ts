@@ -91,6 +91,7 @@ export class Incarnation {
       journal,
       closed: this.#closed.signal,
       mayAct: () => this.membership.isGood,
+      mayAnswer: () => this.membership.mayAnswer,
       onFailed: fail,
     });
     this.#ownership = new Ownership({
@@ -121,7 +122,7 @@ export class Incarnation {
     });
   }
 
-  /** Joins and takes its share. `evictFormer`: seal what an earlier process of the same name left. */
+  /** Joins and takes its share. `evictFormer`: evict what an earlier process of the same name left. */
   async start(evictFormer: boolean): Promise<void> {
     await this.membership.look();
     if (evictFormer) await this.#evictFormer();
@@ -166,7 +167,10 @@ export class Incarnation {
 
   async #evictFormer(): Promise<void> {
     for (const [key, member] of [...this.membership.members])
-      if (member.name === this.#o.facts.name) await this.#evictions.evict(key, "its name has a new process");
+      if (member.name === this.#o.facts.name) {
+        await this.membership.evict(key);
+        this.#o.log.info({ former: key }, "Evicted the former incarnation of this node's name");
+      }
   }
 
   /** Every node does it now and then: it is idempotent, and jitter keeps them apart. */

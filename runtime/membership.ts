@@ -62,6 +62,11 @@ export class Membership {
   readonly #onLapse: () => void;
   readonly #onLost: (error: unknown) => void;
   readonly #silence: Silence;
+  /** Of each member's last renewal that came by. */
+  readonly #revisions = new Map<string, number>();
+  /** A renewal succeeded on the present connection. */
+  #isProven = false;
+  #status: Subscription | undefined;
   readonly #members = new Map<string, MemberFacts>();
   #value: Uint8Array;
   #renewing: Promise<void> | undefined;
@@ -106,6 +111,14 @@ export class Membership {
     return this.#clock.monotonic() < this.#goodUntilMs;
   }
 
+  /**
+   * False also after a loss of the connection, until a renewal: others may take over as soon as the server tells them. What runs
+   * may go on meanwhile: it runs at least once; but an answer must not show what others have overtaken.
+   */
+  get mayAnswer(): boolean {
+    return this.#isProven && this.isGood;
+  }
+
   /** Reads who is there, without joining. */
   async look(): Promise<void> {
     const { stream, key } = this.#names.kv.nodes;
@@ -119,6 +132,9 @@ export class Membership {
       ttlS: LEASE_TTL_S,
     });
     this.#extend(sentAt);
+    this.#status = this.#broker.onStatus((status) => {
+      if (status !== "connected") this.#isProven = false;
+    });
     this.#members.set(memberKey(this.#facts), this.#facts);
     this.#following = await this.#broker.follow(
       this.#names.kv.nodes.stream,
@@ -131,13 +147,20 @@ export class Membership {
     this.#schedule(sentAt);
   }
 
-  /** Ends another incarnation's lease, after its journal was sealed. */
-  async evict(key: string): Promise<void> {
-    await this.#broker.append(this.#names.kv.nodes.key(key), new Uint8Array(0), {
-      headers: { "KV-Operation": "DEL" },
-      ttlS: 60,
-    });
+  /** Of the member's last renewal that this node saw, 0 if it saw none. */
+  revisionOf(key: string): number {
+    return this.#revisions.get(key) ?? 0;
+  }
+
+  /**
+   * Ends another incarnation's lease, if it was not renewed after `revision`, or without one at once. Whoever takes its shards
+   * seals its journal first.
+   * @throws {RevisionConflictError} It was, or somebody else has ended it.
+   */
+  async evict(key: string, revision?: number): Promise<void> {
+    await this.#end(key, revision === undefined ? {} : { expectedLastSubjectSeq: revision });
     this.#members.delete(key);
+    this.#revisions.delete(key);
     this.#silence.forget(key);
   }
 
@@ -154,7 +177,7 @@ export class Membership {
 
   async leave(): Promise<void> {
     this.stop();
-    await this.evict(memberKey(this.#facts));
+    await this.#end(memberKey(this.#facts), {});
   }
 
   /** Stops renewing; the lease ends by itself. */
@@ -164,6 +187,7 @@ export class Membership {
     this.#clock.clearTimeout(this.#timer);
     this.#clock.clearTimeout(this.#lapseTimer);
     this.#following?.unsubscribe();
+    this.#status?.unsubscribe();
   }
 
   get #subject(): string {
@@ -183,6 +207,7 @@ export class Membership {
 
   #extend(sentAt: number): void {
     if (this.#left) return;
+    this.#isProven = this.#broker.status === "connected"; // no answer of a lost connection comes after its end
     this.#goodUntilMs = sentAt + LEASE_SELF_FENCE_MS;
     this.#lapseTimer ??= this.#awaitLapse();
   }
@@ -232,19 +257,28 @@ export class Membership {
     }
   }
 
+  async #end(key: string, options: { readonly expectedLastSubjectSeq?: number }): Promise<void> {
+    const headers = { "KV-Operation": "DEL" };
+    await this.#broker.append(this.#names.kv.nodes.key(key), new Uint8Array(0), { headers, ttlS: 60, ...options });
+  }
+
   /** Takes a message as a sign of life. */
-  #listen({ subject, data }: StoredMessage): void {
+  #listen({ subject }: StoredMessage): void {
     const key = subject.slice(this.#names.kv.nodes.key("").length);
     if (this.#members.has(key)) for (const silent of this.#silence.hear(key)) this.#onSilent(silent);
-    else if (data.length === 0) this.#silence.forget(key);
+    else this.#silence.forget(key);
   }
 
   /** True if the set of members changed. */
   #observe(message: StoredMessage): boolean {
     const key = message.subject.slice(this.#names.kv.nodes.key("").length);
-    if (message.data.length === 0) return this.#members.delete(key);
+    if (message.data.length === 0) {
+      this.#revisions.delete(key);
+      return this.#members.delete(key);
+    }
     const facts = readMember(key, message.data);
     const known = this.#members.get(key);
+    if (facts !== null) this.#revisions.set(key, message.seq);
     if (facts === null || (known !== undefined && known.isLeaving === facts.isLeaving)) return false;
     this.#members.set(key, facts);
     return true;

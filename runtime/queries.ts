@@ -72,11 +72,11 @@ export class Queries {
   }
 
   #answer(activation: Activation, { query, respond }: Waiting): void {
-    const { clock, node, mayAct } = this.#engine.options;
-    const isRefused = () => !mayAct() && query.stale !== true; // may be stale: the caller asks again
+    const { clock, node, mayAnswer } = this.#engine.options;
+    const isRefused = () => !mayAnswer() && query.stale !== true; // may be stale: the caller asks again
     if (isRefused()) return;
     if (activation.state.revision === 0 && activation.mailbox.size === 0) {
-      if (!mayAct()) return; // it may have been reached elsewhere
+      if (!mayAnswer()) return; // it may have been reached elsewhere
       this.#engine.drop(activation);
       respond(
         encodeError(new ActorNotFoundError(`No message ever reached "${activation.key}": send one, or check the id`)),
@@ -89,7 +89,7 @@ export class Queries {
     const view = encodeValue(state);
     activation.whenCommitted(() => {
       if (isRefused()) return;
-      if (!mayAct()) respond(encodeValue({ ...state, stale: true }));
+      if (!mayAnswer()) respond(encodeValue({ ...state, stale: true }));
       else if (query.save !== true) respond(view);
       else {
         this.#engine.saver.cover(activation).then(

@@ -43,7 +43,7 @@ test("a node that is cut off is replaced, and joins anew when the network is who
   wire.heal();
   await until("the node to join anew", HEAL_DEADLINE_MS, async () => {
     const info = await cluster.infoOf("n1");
-    return info !== undefined && info.incarnation !== before && info.shards.length > 0;
+    return info !== undefined && info.incarnation !== before && (info.shards?.length ?? 0) > 0;
   });
   await cluster.untilWhole();
   await more();

@@ -56,6 +56,7 @@ export function startEngine(kinds: readonly ActorKind[], shards: number): Engine
     closed: closed.signal,
     verifyDeterminism: false,
     mayAct: () => isGood,
+    mayAnswer: () => isGood,
     sendRemote: () => Promise.reject(new Error("There is no other node")),
     onFailed: (error) => {
       throw error;

@@ -21,7 +21,8 @@ function start() {
     clock,
     names,
     log,
-    onGone: (connection) => gone.push(connection),
+    suspectOf: (connection) => (connection === "a client" ? undefined : { key: connection, revision: 1 }),
+    onGone: ({ key }) => gone.push(key),
   });
   const tell = async (subject: string, event: unknown, ms = 0) => {
     server.publish(subject.replace("*", "TROUPE"), Buffer.from(JSON.stringify(event)));
@@ -60,6 +61,12 @@ test.each([["Server Shutdown"], ["Slow Consumer"], ["Stale Connection"], [7], [u
     expect(gone).toEqual([]);
   },
 );
+
+test("a connection that is no node's is not gone", async () => {
+  const { gone, ended } = start();
+  await ended("a client", "Client Closed", DISCONNECT_GRACE_MS);
+  expect(gone).toEqual([]);
+});
 
 test("logUnheard() says once that the server tells nothing, and nothing where it does", async () => {
   const deaf = start();

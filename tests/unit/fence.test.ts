@@ -85,6 +85,7 @@ function startEngine() {
     closed,
     verifyDeterminism: false,
     mayAct: () => lease.isGood,
+    mayAnswer: () => lease.isGood,
     sendRemote: (_kind, _id, body) => {
       sent.push(String(decodeInput(body).event["from"]));
       return Promise.resolve(Uint8Array.from(ACCEPTED));
