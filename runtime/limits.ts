@@ -107,8 +107,8 @@ export const LEASE_RENEW_TIMEOUT_MS = 2 * LEASE_RENEW_MS;
  * election of a replicated stream's leader, so that a loss of a NATS server ends no healthy node.
  */
 export const LEASE_TTL_S = 30;
-/** How long a node whose connection ended may take to come back, in ms: a client library reconnects at once. */
-export const DISCONNECT_GRACE_MS = 50;
+/** How long a node whose connection ended may take to come back, in ms: its client library reconnects at once, a loaded host takes its time. */
+export const DISCONNECT_GRACE_MS = 100;
 
 /** Journal messages read a page in recovery: bounds its memory. */
 export const RECOVERY_PAGE = 256;

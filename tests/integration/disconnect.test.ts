@@ -9,6 +9,9 @@ import { until, withCluster } from "../support/cluster.ts";
 
 const kinds = [defineActor({ kind: "lamp", machine: createMachine({ on: { PING: {} } }) })];
 
+/** A connection younger than this waits before it is made again, in ms. */
+const SETTLED_MS = 300;
+
 let server: TestServer;
 beforeAll(async () => {
   server = await startTestServer();
@@ -28,6 +31,7 @@ test("a node whose connection ended is replaced before it would be found silent"
 
 test("a node that reconnects at once keeps its incarnation and its shards", async () => {
   await withCluster({ server, kinds, nodes: 2 }, async (cluster, client) => {
+    const startedAt = performance.now();
     const { nodes } = client.names.kv;
     const [first] = cluster.nodes;
     if (first === undefined) throw new Error("The cluster has no node");
@@ -36,6 +40,7 @@ test("a node that reconnects at once keeps its incarnation and its shards", asyn
     const told: string[] = [];
     client.broker.subscribe(client.names.disconnects, ({ data }) => told.push(Buffer.from(data).toString()));
     await client.broker.flush();
+    await until("the library to reconnect at once", () => performance.now() - startedAt > SETTLED_MS);
     await (first.node.client.broker as unknown as { connection: NatsConnection }).connection.reconnect(); // the port hides it
     await until("the server to tell of it", () => told.some((event) => event.includes("troupe-n1-")));
     let renewals = 0;
