@@ -21,7 +21,7 @@ import type {
 import { MemoryCalls } from "./port-memory-calls.ts";
 import { MemoryFollower } from "./port-memory-follow.ts";
 import { Member } from "./port-memory-group.ts";
-import { type Latency, MemoryLink } from "./port-memory-link.ts";
+import { type Latency, type Loss, MemoryLink, type PartitionOptions } from "./port-memory-link.ts";
 import { appendHeaders, DEFAULT_MAX_PAYLOAD, refuseOversize } from "./port-memory-headers.ts";
 import { MemoryReaders } from "./port-memory-readers.ts";
 import { closedError, MemoryRequests } from "./port-memory-requests.ts";
@@ -33,22 +33,14 @@ const CALL_TIMEOUT_MS = 5_000;
 /** What stands in a message after its callback: whoever kept the bytes instead of a copy sees it. */
 const STALE_BYTE = 0xa5;
 
-/** What a fault takes away: the `request`, so that nothing is stored, or only the `ack` of what was stored. */
-export type Loss = "request" | "ack";
-
-export interface PartitionOptions {
-  /** What happens to appends meanwhile. Default `request`. */
-  readonly lose?: Loss;
-  /** False: the server still believes in the node, so requests to it run into their time-outs. Default true: nobody listens. */
-  readonly noticed?: boolean;
-}
-
 export interface MemoryBrokerOptions {
   /** The node's own. */
   readonly clock: Clock;
   /** One way, each message, drawn by the clock's chance. Default none: microtasks carry all. */
   readonly latencyMs?: Latency;
   readonly maxPayload?: number;
+  /** How long after {@link MemoryBroker.heal} followers and consumers go on. Default none. */
+  readonly readersBackMs?: Latency;
 }
 
 export class MemoryBroker implements Broker {
@@ -60,15 +52,16 @@ export class MemoryBroker implements Broker {
   readonly #calls: MemoryCalls;
   readonly #requests = new MemoryRequests();
   readonly #interests = new Set<Interest>();
-  readonly #readers = new MemoryReaders();
+  readonly #readers: MemoryReaders;
   readonly #listeners = new Set<(status: BrokerStatus) => void>();
   readonly #appendFaults: Loss[] = [];
   #status: BrokerStatus = "connected";
 
-  constructor(server: MemoryServer, id: string, { clock, latencyMs, maxPayload }: MemoryBrokerOptions) {
+  constructor(server: MemoryServer, id: string, { clock, latencyMs, maxPayload, readersBackMs }: MemoryBrokerOptions) {
     this.#server = server;
     this.name = id;
-    this.#link = new MemoryLink(server.clock, clock, latencyMs ?? { min: 0, max: 0 });
+    this.#link = new MemoryLink(server.clock, clock, latencyMs);
+    this.#readers = new MemoryReaders(clock, readersBackMs);
     this.#calls = new MemoryCalls(clock, this.#link);
     this.maxPayload = maxPayload ?? DEFAULT_MAX_PAYLOAD;
     this.#inbox = `_INBOX.${id}.`;

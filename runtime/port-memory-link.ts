@@ -10,6 +10,18 @@ export interface Latency {
   readonly max: number;
 }
 
+/** What a fault takes away: the `request`, so that nothing is stored, or only the `ack` of what was stored. */
+export type Loss = "request" | "ack";
+
+export interface PartitionOptions {
+  /** What happens to appends meanwhile. Default `request`. */
+  readonly lose?: Loss;
+  /** False: the server still believes in the node, so requests to it run into their time-outs. Default true: nobody listens. */
+  readonly noticed?: boolean;
+}
+
+export const NO_LATENCY: Latency = { min: 0, max: 0 };
+
 interface Direction {
   readonly clock: Clock;
   open: boolean;
@@ -22,7 +34,7 @@ export class MemoryLink {
   readonly #down: Direction;
   #epoch = 0;
 
-  constructor(serverClock: Clock, nodeClock: Clock, latencyMs: Latency) {
+  constructor(serverClock: Clock, nodeClock: Clock, latencyMs: Latency = NO_LATENCY) {
     this.#latencyMs = latencyMs;
     this.#up = { clock: serverClock, open: true, lastArrivalMs: 0 };
     this.#down = { clock: nodeClock, open: true, lastArrivalMs: 0 };

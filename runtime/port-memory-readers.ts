@@ -1,5 +1,7 @@
 /** The followers and consumer shares of one simulated node. Invariant: they share the fate of its wire; one whose start got no answer is gone. */
+import type { Clock, TimerHandle } from "./clock.ts";
 import type { Subscription } from "./port.ts";
+import { type Latency, NO_LATENCY } from "./port-memory-link.ts";
 
 /** A follower or a share of a consumer, as the wire's fate touches it. */
 export interface Reader {
@@ -9,7 +11,16 @@ export interface Reader {
 }
 
 export class MemoryReaders {
+  readonly #clock: Clock;
+  readonly #backMs: Latency;
   readonly #live = new Set<Reader>();
+  #resuming: TimerHandle | undefined;
+
+  /** `backMs`: how long after the wire they are back, drawn by the clock's chance. */
+  constructor(clock: Clock, backMs: Latency = NO_LATENCY) {
+    this.#clock = clock;
+    this.#backMs = backMs;
+  }
 
   /** Runs `start` at the server through `ask`, which fails when no answer comes. */
   async open(ask: (serve: () => void) => Promise<void>, start: () => Reader): Promise<Subscription> {
@@ -31,14 +42,22 @@ export class MemoryReaders {
   }
 
   pause(): void {
+    this.#clock.clearTimeout(this.#resuming);
     for (const reader of this.#live) reader.pause();
   }
 
+  /** Subscriptions are back with the wire; what follows a stream is set up anew by the server, and that may take its time. */
   resume(): void {
-    for (const reader of this.#live) reader.resume();
+    const { min, max } = this.#backMs;
+    const resume = () => {
+      for (const reader of this.#live) reader.resume();
+    };
+    if (max <= 0) resume();
+    else this.#resuming = this.#clock.setTimeout(resume, min + Math.floor(this.#clock.random() * (max - min + 1)));
   }
 
   stop(): void {
+    this.#clock.clearTimeout(this.#resuming);
     for (const reader of this.#live) reader.stop();
     this.#live.clear();
   }

@@ -235,6 +235,25 @@ describe("MemoryBroker", () => {
     expect(seen).toEqual(["x"]);
   });
 
+  test("after a break a node hears messages at once, and follows streams only when the server has set that up", async () => {
+    const { clock, world, one } = twoNodes();
+    const own = world.connect("own", { readersBackMs: { min: 100, max: 100 } });
+    const seen: string[] = [];
+    own.subscribe("x", ({ subject }) => seen.push(subject));
+    await drive(
+      clock,
+      own.follow("S", { subjects: ["s.>"], from: "all" }, ({ seq }) => seen.push(`follows ${seq}`)),
+    );
+    own.partition();
+    await drive(clock, one.append("s.x", bytes("")));
+    own.heal();
+    one.publish("x", bytes(""));
+    await clock.advanceAsync(99);
+    expect(seen).toEqual(["x"]);
+    await clock.advanceAsync(1);
+    expect(seen).toEqual(["x", "follows 1"]);
+  });
+
   test("a tap sees each core message and each stored one, refused ones not", async () => {
     const clock = new SimClock();
     const seen: string[] = [];
