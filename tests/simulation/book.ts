@@ -7,7 +7,7 @@ import { encodeCore, newState } from "../../runtime/actor-state.ts";
 import { addressOf, shardOf } from "../../runtime/address.ts";
 import type { Address } from "../../runtime/address.ts";
 import type { ActorStatus } from "../../runtime/api.ts";
-import { applyPoison, isCurrent, replayInput } from "../../runtime/apply.ts";
+import { applyPoison, replayInput } from "../../runtime/apply.ts";
 import { ACCEPTED, type Input, Tag } from "../../runtime/envelope.ts";
 import type { RunnableKind } from "../../runtime/runnable.ts";
 import { thrownText } from "../../runtime/thrown.ts";
@@ -39,6 +39,12 @@ export interface Sent {
 }
 
 const idOf = (sender: string, seq: number): string => `${sender} ${seq}`;
+
+/** A timer or a result of a state that was left. Said anew here: the auditor takes no word of what it judges. */
+function isStale({ timers, invocations }: ActorState, { tag, sender, seq }: Input): boolean {
+  if (tag === Tag.TimerFired) return timers.get(sender)?.generation !== seq;
+  return tag === Tag.InvocationSettled && invocations.get(sender)?.startedBy !== seq;
+}
 
 export class ActorBook {
   readonly key: string;
@@ -78,8 +84,7 @@ export class ActorBook {
   /** Takes a committed input; the breach of a law, if it is one. */
   take(input: Input, row: Row): string | undefined {
     const { state, kind, address } = this;
-    if (!isCurrent(state, input))
-      return `the timer or result "${input.sender}" of ${input.seq} took effect though stale`;
+    if (isStale(state, input)) return `the timer or result "${input.sender}" of ${input.seq} took effect though stale`;
     if (row.timeMs < state.timeMs) return `time went back from ${state.timeMs} to ${row.timeMs}`;
     const isMessage = input.tag === Tag.Tell || input.tag === Tag.Ask;
     const id = idOf(input.sender, input.seq);

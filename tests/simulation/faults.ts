@@ -75,6 +75,15 @@ function freeze(victim: SimProcess | SimClient, _random: Random, later: Later): 
   later(() => victim.thaw());
 }
 
+/** Longest break of a connection that the node is back from while its lease is good, in ms. */
+const BLINK_MS = 700;
+
+/** A connection breaks and is soon there again. */
+function blink(victim: SimProcess, random: Random, clock: SimClock): void {
+  victim.cut({ lose: "request", noticed: true });
+  clock.setTimeout(() => victim.join(), random.int(1, BLINK_MS));
+}
+
 function cut(victim: SimProcess | SimClient, random: Random, later: Later): void {
   victim.cut({ lose: random.pick(["request", "ack"]), noticed: random.next() < 0.5 });
   later(() => victim.join());
@@ -90,7 +99,8 @@ export function strike(victims: Victims, random: Random): void {
   else if (dice < 0.16) random.pick(clientFaults)(random.pick(victims.clients), random, later);
   else {
     const victim = random.pick(victims.processes);
-    if (victim.isUp) random.pick(nodeFaults)(victim, random, later);
-    else victim.start();
+    if (!victim.isUp) victim.start();
+    else if (random.next() < 0.15) blink(victim, random, victims.clock);
+    else random.pick(nodeFaults)(victim, random, later);
   }
 }

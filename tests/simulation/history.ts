@@ -29,6 +29,11 @@ const LOOK_EVERY_MS = 250;
 const GOOD_WIRE_MS = 8;
 /** Pauses of a lane between two calls at most, in ms: calm ones, and such that rounds and mailboxes fill. */
 const PAUSES_MS = [250, 250, 120, 20] as const;
+/** Part of the histories in which the server tells of connections. */
+const HEARING = 0.8;
+/** A client that asks all the time, in this part of the histories. */
+const READER = { calls: 150, pauseMs: 40, isReader: true };
+const READERS = 0.25;
 /** Actors that are watched, each in this part of the histories. */
 const WATCHED = [
   ["tally", "t0"],
@@ -102,11 +107,22 @@ class History {
       trace: this.#trace,
       namespace: NAMESPACE,
       wrap: (broker, clock) => plant?.wrap?.(broker, clock, this.#memory) ?? broker,
+      tellConnection: this.#teller(),
       onWork: (worker, session) => {
         this.#trace.tell(worker.name, () => `works on ${session}`);
         this.#auditor.onWork(session);
       },
       onDefect: (error) => this.defect(error),
+    };
+  }
+
+  /** Many servers let nodes hear of each other's connections, some do not. */
+  #teller(): ProcessWorld["tellConnection"] {
+    if (this.#random.next() > HEARING) return () => undefined;
+    const server = this.#memory.connect("server", { latencyMs: { min: 0, max: 0 } });
+    return (event, connection, reason) => {
+      const subject = this.#names[event].replace("*", "APP");
+      server.publish(subject, Buffer.from(JSON.stringify({ client: { name: connection }, reason })));
     };
   }
 
@@ -162,7 +178,8 @@ class History {
     const [clients, lanes, calls] = [this.#random.int(1, 4), this.#random.int(2, 7), this.#random.int(5, 21)];
     const pauseMs = this.#random.pick(PAUSES_MS);
     for (let i = 0; i < clients; i++) this.#clients.push(this.#connect(`c${i + 1}`));
-    for (let i = 0; i < lanes; i++) this.#clients[i % clients]?.addLane(calls, pauseMs);
+    for (let i = 0; i < lanes; i++) this.#clients[i % clients]?.addLane({ calls, pauseMs });
+    if (this.#random.next() < READERS) this.#random.pick(this.#clients).addLane(READER);
     for (const [kind, id] of WATCHED)
       if (this.#random.next() < WATCHERS) this.#random.pick(this.#clients).watch(kind, id);
   }

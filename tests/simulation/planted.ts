@@ -5,6 +5,7 @@
 import { makeNames } from "../../nats-config/subjects.ts";
 import { Activation } from "../../runtime/activation.ts";
 import { sleep } from "../../runtime/clock.ts";
+import { Membership } from "../../runtime/membership.ts";
 import type { Broker, StoredMessage } from "../../runtime/port.ts";
 import type { MemoryWorld } from "../../runtime/port-memory.ts";
 import { decodeRecord, encodeSeal, type Round } from "../../runtime/round.ts";
@@ -125,6 +126,13 @@ const withoutDedupe = (): (() => void) => replaceMethod(Senders.prototype, "seen
 /** A query is answered with what memory shows, whether it is committed or not. */
 const queryOfUncommitted = (): (() => void) => replaceMethod(Activation.prototype, "whenCommitted", () => (fn) => fn());
 
+/** A node answers from what it knows, whoever may have taken over. */
+function queryWithoutLease(): () => void {
+  const own = Object.getOwnPropertyDescriptor(Membership.prototype, "mayAnswer") ?? {};
+  Object.defineProperty(Membership.prototype, "mayAnswer", { ...own, get: () => true });
+  return () => Object.defineProperty(Membership.prototype, "mayAnswer", own);
+}
+
 export const PLANTS: Readonly<Record<string, Plant>> = {
   "reply-before-commit": { wrap: replyBeforeCommit },
   "append-without-fence": { wrap: appendWithoutFence },
@@ -133,4 +141,5 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
   "takeover-without-seal": { wrap: takeoverWithoutSeal },
   "without-dedupe": { install: withoutDedupe },
   "query-of-uncommitted": { install: queryOfUncommitted },
+  "query-without-lease": { install: queryWithoutLease },
 };

@@ -23,6 +23,9 @@ const MAX_SKEW_MS = 250;
 /** Part of the requests that the wire brings twice. */
 const REPEATS = 0.05;
 
+/** A server without a leader sets followers up late, though it carries messages, in ms. */
+const READERS_BACK_MS = { min: 1, max: 800 };
+
 /** One way of a process's wire, in ms. The faults change it. */
 export interface Wire {
   min: number;
@@ -36,6 +39,8 @@ export interface ProcessWorld {
   readonly namespace: string;
   /** What stands between a node and its connection: the place of planted bugs. */
   readonly wrap: (broker: Broker, clock: ProcessClock) => Broker;
+  /** The server tells of a connection that came or ended, where nodes may hear it; the time is the server's. */
+  readonly tellConnection: (event: "connects" | "disconnects", connection: string, reason: string) => void;
   readonly onWork: (process: SimProcess, session: string) => void;
   /** A defect: what no fault explains. */
   readonly onDefect: (error: unknown) => void;
@@ -111,7 +116,11 @@ export class SimProcess {
     const { clock: world, memory, trace, namespace, wrap } = this.#world;
     const random = this.#random.fork(`start-${this.#starts++}`);
     const clock = new ProcessClock(world, random, random.int(-MAX_SKEW_MS, MAX_SKEW_MS));
-    const broker = memory.connect(this.name, { clock, latencyMs: this.wire });
+    const broker = memory.connect(this.name, {
+      clock,
+      latencyMs: this.wire,
+      readersBackMs: READERS_BACK_MS,
+    });
     const slot = slotOf(this.place);
     slot.host = { clock, onWork: (session) => this.#world.onWork(this, session) };
     [this.#clock, this.#broker] = [clock, broker];
@@ -134,9 +143,7 @@ export class SimProcess {
   crash(): void {
     if (!this.isUp) return;
     this.#world.trace.tell(this.name, () => "CRASH");
-    this.#clock?.die();
-    this.#broker?.kill();
-    this.#forget();
+    this.#end("Client Closed");
   }
 
   /** As SIGTERM would: drains, leaves, ends. */
@@ -147,9 +154,7 @@ export class SimProcess {
     this.#stopping = node.stop().then(
       () => {
         this.#world.trace.tell(this.name, () => "left");
-        if (this.#clock !== clock) return;
-        clock.die();
-        this.#forget();
+        if (this.#clock === clock) this.#end("Client Closed");
       },
       (error: unknown) => this.#world.onDefect(error),
     );
@@ -168,13 +173,21 @@ export class SimProcess {
 
   cut(options: { readonly lose: "request" | "ack"; readonly noticed: boolean }): void {
     this.#world.trace.tell(this.name, () => `CUT OFF ${JSON.stringify(options)}`);
+    const wasCut = this.isCut;
     this.#broker?.partition(options);
+    if (options.noticed && !wasCut && this.#broker !== undefined)
+      this.#world.tellConnection(
+        "disconnects",
+        this.#broker.name,
+        this.#random.pick(["Read Error", "Stale Connection"]),
+      );
   }
 
   join(): void {
     if (!this.isCut) return;
     this.#world.trace.tell(this.name, () => "CONNECTED AGAIN");
     this.#broker?.heal();
+    this.#world.tellConnection("connects", this.#broker?.name ?? "", "");
   }
 
   loseAppends(lose: "request" | "ack", count: number): void {
@@ -186,13 +199,14 @@ export class SimProcess {
     if (this.#clock !== clock) return;
     this.#world.trace.tell(this.name, () => `did not start: ${String(error)}`);
     if (!(error instanceof TroupeError)) this.#world.onDefect(error);
-    clock.die();
-    this.#broker?.kill();
-    this.#forget();
+    this.#end("Client Closed");
     this.#world.clock.setTimeout(() => this.start(), RESTART_AFTER_MS);
   }
 
-  #forget(): void {
+  #end(reason: string): void {
+    this.#clock?.die();
+    this.#broker?.kill();
+    this.#world.tellConnection("disconnects", this.#broker?.name ?? "", reason);
     this.#clock = this.#broker = this.#node = this.#stopping = undefined;
   }
 

@@ -8,7 +8,7 @@ import type { Auditor } from "./auditor.ts";
 import type { ProcessWorld, Wire } from "./process.ts";
 import { ProcessClock } from "./process-clock.ts";
 import { repeating } from "./wire.ts";
-import { runLane } from "./workload.ts";
+import { type LanePlan, runLane } from "./workload.ts";
 
 /** Part of the requests that the wire brings twice. */
 const REPEATS = 0.1;
@@ -37,13 +37,13 @@ export class SimClient {
     this.client = clientOn(broker, makeNames({ namespace: world.namespace }), shards, this.#clock);
   }
 
-  /** Makes `calls` calls, one after the other, beside other lanes. */
-  addLane(calls: number, pauseMs: number): void {
+  /** Makes calls, one after the other, beside other lanes. */
+  addLane(plan: LanePlan): void {
     const { trace, onDefect } = this.#world;
     const name = `${this.name}.${++this.#lanes}`;
     const onBreach = (law: string, text: string) => this.#auditor.breach(law, text);
     const random = this.#random.fork(name);
-    runLane({ name, client: this.client, clock: this.#clock, random, trace, onBreach }, calls, pauseMs)
+    runLane({ name, client: this.client, clock: this.#clock, random, trace, onBreach }, plan)
       .catch(onDefect)
       .finally(() => this.#lanes--);
   }

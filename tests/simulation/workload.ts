@@ -39,12 +39,21 @@ interface Call {
   run(): Promise<unknown>;
 }
 
-/** Makes `calls` calls, one after the other, with pauses of `pauseMs` at most. */
-export async function runLane(deps: LaneDeps, calls: number, pauseMs: number): Promise<void> {
+/** What a lane does. */
+export interface LanePlan {
+  readonly calls: number;
+  /** Between two calls at most, in ms. */
+  readonly pauseMs: number;
+  /** It only asks: what is stale shows to whoever asks often. */
+  readonly isReader?: boolean;
+}
+
+/** Makes calls, one after the other. */
+export async function runLane(deps: LaneDeps, { calls, pauseMs, isReader = false }: LanePlan): Promise<void> {
   const { name, clock, random, trace, onBreach } = deps;
   for (let i = 0; i < calls; i++) {
     await sleep(clock, random.int(0, pauseMs));
-    const call = draw(deps);
+    const call = isReader ? drawQuery(deps) : draw(deps);
     trace.tell(name, () => `> ${call.text}`);
     try {
       const answer = await call.run();
@@ -57,7 +66,8 @@ export async function runLane(deps: LaneDeps, calls: number, pauseMs: number): P
   }
 }
 
-function draw({ client, random }: LaneDeps): Call {
+function draw(deps: LaneDeps): Call {
+  const { client, random } = deps;
   const one = (prefix: string) => `${prefix}${random.int(0, ACTORS)}`;
   const options = { deadlineMs: DEADLINE_MS };
   const send = (how: "ask" | "tell", kind: string, id: string, event: { readonly type: string }): Call => ({
@@ -86,11 +96,18 @@ function draw({ client, random }: LaneDeps): Call {
     return { text: `abort job/${id}`, run: () => client.abort("job", id, { type: "STOP" }, options) };
   }
   if (dice < 80) return send(how, "feed", "f0", { type: "EMIT" });
-  const [kind, id] = random.pick([
-    ["tally", one("t")],
-    ["account", one("a")],
-    ["alarm", one("m")],
-    ["job", one("j")],
+  return drawQuery(deps);
+}
+
+function drawQuery({ client, random }: LaneDeps): Call {
+  const [kind, prefix] = random.pick([
+    ["tally", "t"],
+    ["tally", "t"],
+    ["account", "a"],
+    ["account", "a"],
+    ["alarm", "m"],
+    ["job", "j"],
   ] as const);
-  return { text: `query ${kind}/${id}`, run: () => client.query(kind, id, options) };
+  const id = `${prefix}${random.int(0, ACTORS)}`;
+  return { text: `query ${kind}/${id}`, run: () => client.query(kind, id, { deadlineMs: DEADLINE_MS }) };
 }
