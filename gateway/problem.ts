@@ -31,6 +31,7 @@ export const PROBLEMS: Readonly<Record<string, Line>> = {
   ABORTED: later("The call was given up"),
   DEADLINE: later("No answer in time", 504),
   REVISION_CONFLICT: { status: 409, title: "Somebody else wrote" },
+  CYCLE: { status: 409, title: "The call came back to its caller" },
   ACTOR_DONE: { status: 409, title: "The actor has ended" },
   VERSION_MISMATCH: { status: 409, title: "Stored state has another version" },
   BAD_ADDRESS: { status: 400, title: "Address not valid" },

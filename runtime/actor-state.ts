@@ -3,6 +3,7 @@
  * shrinks as receivers acknowledge; that is why the outbox is encoded apart from the core.
  */
 import type { AnyMachineSnapshot } from "xstate";
+import type { CallChain } from "./call-chain.ts";
 import { decode, encode, sizeOf } from "./codec.ts";
 import { CorruptRecordError, VersionError } from "./errors.ts";
 import type { EventLike } from "./envelope.ts";
@@ -25,6 +26,8 @@ export interface Invocation {
   readonly src: string;
   readonly input: unknown;
   readonly startedAtMs: number;
+  /** The calls that wait for what started it. */
+  readonly chain?: CallChain;
 }
 
 export interface WantedMessage {

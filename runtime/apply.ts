@@ -5,11 +5,11 @@
 import type { AnyMachineSnapshot } from "xstate";
 import { type Address, keyOf } from "./address.ts";
 import { type ActorState, queueOutgoing } from "./actor-state.ts";
+import type { CallChain } from "./call-chain.ts";
 import { sizeOf } from "./codec.ts";
-import type { ActorKind } from "./define-actor.ts";
 import { collectEffects, type Effects, noEffects } from "./effects.ts";
 import { encodeError, encodeValue, type Input, Tag } from "./envelope.ts";
-import { ActorDoneError, PoisonMessageError, StateError, type TroupeError, UnknownEventError } from "./errors.ts";
+import { PoisonMessageError, StateError, type TroupeError } from "./errors.ts";
 import { MAX_CAUSE_LENGTH, MAX_INVOCATIONS, MAX_OUTBOX, MAX_STATE_BYTES, MAX_TIMERS } from "./limits.ts";
 import type { Stepped } from "./machine.ts";
 import type { RunnableKind } from "./runnable.ts";
@@ -31,30 +31,6 @@ export function isCurrent(state: ActorState, input: Input): boolean {
   if (input.tag === Tag.TimerFired) return state.timers.get(input.sender)?.generation === input.seq;
   if (input.tag === Tag.InvocationSettled) return state.invocations.get(input.sender)?.startedBy === input.seq;
   return true;
-}
-
-/**
- * Refuses what needs no journal: nothing changes, whoever asks again gets the same.
- * @throws {UnknownEventError} @throws {ActorDoneError}
- */
-export function assertTakes(kind: ActorKind, address: Address, state: ActorState, input: Input): void {
-  if (input.tag > Tag.Ask) return;
-  if (!kind.accepts(input.event.type)) {
-    throw new UnknownEventError(
-      `Kind "${kind.kind}" has no transition for "${input.event.type}": it takes ${eventList(kind)}`,
-    );
-  }
-  const status = state.stopped === null ? (state.snapshot?.status ?? "active") : "stopped";
-  if (status !== "active") {
-    throw new ActorDoneError(
-      `Actor "${keyOf(address.kind, address.id)}" is ${status}${state.stopped === null ? "" : ` (${state.stopped})`}: it takes no more messages`,
-    );
-  }
-}
-
-function eventList(kind: ActorKind): string {
-  const own = (kind.machine.events as string[]).filter((type) => !type.startsWith("xstate."));
-  return own.length > 0 ? own.slice(0, 12).join(", ") : "none";
 }
 
 /**
@@ -136,6 +112,10 @@ export function causeOf(error: unknown): string {
   return text.length > MAX_CAUSE_LENGTH ? `${text.slice(0, MAX_CAUSE_LENGTH).toWellFormed()}…` : text;
 }
 
+/** Whose calls wait for what this input starts: a result carries on for those who waited for its invocation. */
+const chainOf = (state: ActorState, { tag, sender, chain }: Input): CallChain | undefined =>
+  tag === Tag.InvocationSettled ? state.invocations.get(sender)?.chain : chain;
+
 interface Step {
   readonly snapshot: AnyMachineSnapshot;
   readonly effects: Effects;
@@ -154,7 +134,7 @@ function step(kind: RunnableKind, address: Address, state: ActorState, input: In
   const stepped =
     before.status === "active" ? kind.runner.step(before, input.event) : { snapshot: before, actions: [] };
   const actions = started === null ? stepped.actions : [...started.actions, ...stepped.actions];
-  const effects = collectEffects(kind, address, actions, state.revision + 1, timeMs);
+  const effects = collectEffects(kind, address, actions, state.revision + 1, timeMs, chainOf(state, input));
   if (timer !== undefined) return { snapshot: stepped.snapshot, effects: { ...effects, firedTimer: input.sender } };
   if (input.tag === Tag.InvocationSettled)
     return { snapshot: stepped.snapshot, effects: { ...effects, settledInvocation: input.sender } };
@@ -213,9 +193,11 @@ function pendingBytes({ timers, invocations }: ActorState, { cancelTimers, stop 
   if (timers.size === 0 && invocations.size === 0) return 0;
   let size = 0;
   for (const [id, timer] of timers) if (!cancelTimers.includes(id)) size += sizeOnce(timer.event);
-  for (const [id, { input }] of invocations)
-    if (!stop.includes(id))
+  for (const [id, { input, chain }] of invocations)
+    if (!stop.includes(id)) {
       size += typeof input === "object" && input !== null ? sizeOnce(input) : sizeOf(input, "The input");
+      if (chain !== undefined) size += sizeOnce(chain);
+    }
   return size;
 }
 

@@ -3,6 +3,7 @@
  * `low` is below every number that may still be repeated, so receivers may forget all before it.
  */
 import type { CallOptions } from "./api.ts";
+import { currentChain } from "./call-chain.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { decodeAnswer, encodeInput, type EventLike, type Tag } from "./envelope.ts";
 import { AbortedError, BusyError, DeadlineError, HostOfflineError, PayloadError, TroupeError } from "./errors.ts";
@@ -47,7 +48,7 @@ export class Calls {
     const open = this.#begin(receiver, seq);
     try {
       const from = options.from ?? { sender: this.session, seq, low: open[0] as number }; // ascending: the first is the lowest
-      const body = encodeInput({ tag, ...from, ttlMs: deadlineMs, lane, event });
+      const body = encodeInput({ tag, ...from, ttlMs: deadlineMs, lane, event, chain: currentChain() });
       return await this.exchange(subject, body, deadlineMs, options.signal);
     } finally {
       this.#inFlight--;

@@ -5,6 +5,7 @@
 import { type Address, keyOf } from "./address.ts";
 import type { Invocation, Timer, WantedMessage } from "./actor-state.ts";
 import { isRef, POOL_EVENT, type PoolEvent, REPLY_EVENT } from "./author.ts";
+import type { CallChain } from "./call-chain.ts";
 import { encode, sizeOf } from "./codec.ts";
 import type { ActorKind } from "./define-actor.ts";
 import { type EventLike, measureEvent } from "./envelope.ts";
@@ -62,6 +63,7 @@ interface Place {
   readonly revision: number;
   readonly timeMs: number;
   readonly runner: MachineRunner;
+  readonly chain: CallChain | undefined;
 }
 
 /**
@@ -74,9 +76,10 @@ export function collectEffects(
   actions: readonly MachineAction[],
   revision: number,
   timeMs: number,
+  chain?: CallChain,
 ): Effects {
   const effects = noEffects();
-  const place = { self: keyOf(address.kind, address.id), revision, timeMs, runner: kind.runner };
+  const place = { self: keyOf(address.kind, address.id), revision, timeMs, runner: kind.runner, chain };
   for (const action of actions) collect(effects, action, place);
   return effects;
 }
@@ -203,10 +206,17 @@ function started(
     throw new StateError(`An invoked actor is not known: name a promise actor in setup({ actors })`);
   }
   effects.bytes += sizeOf(params.input, `The input of "${params.src}"`);
+  if (place.chain !== undefined) effects.bytes += sizeOf(place.chain, "The call chain");
   const id = params.actorRef.id;
   effects.start = append(effects.start, [
     id,
-    { startedBy: place.revision, src: params.src, input: params.input, startedAtMs: place.timeMs },
+    {
+      startedBy: place.revision,
+      src: params.src,
+      input: params.input,
+      startedAtMs: place.timeMs,
+      ...(place.chain !== undefined && { chain: place.chain }),
+    },
   ]);
 }
 

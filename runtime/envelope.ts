@@ -2,6 +2,7 @@
  * The one encoding of an input: as it crosses the wire, stands in the journal and in the history. Invariant: the bytes
  * that a node journals are the bytes that it received; only the time is added beside them.
  */
+import { type CallChain, isChain } from "./call-chain.ts";
 import { decode, encode, sizeOf } from "./codec.ts";
 import { CorruptRecordError, errorFromWire, PayloadError, type TroupeError } from "./errors.ts";
 import { MAX_ENVELOPE_BYTES, MAX_MESSAGE_BYTES, MAX_SENDER_LENGTH } from "./limits.ts";
@@ -30,6 +31,8 @@ export interface Input {
   /** Lane, 0 critical to 3 low. */
   readonly lane: number;
   readonly event: EventLike;
+  /** The invocations that wait for this call; none of a message that no invocation sent. */
+  readonly chain?: CallChain;
 }
 
 /**
@@ -54,7 +57,9 @@ export function measureEvent(event: EventLike, what = "The event"): number {
  */
 export function encodeInput(input: Input): Buffer {
   measureEvent(input.event);
-  return encode([WIRE_VERSION, input.tag, input.sender, input.seq, input.low, input.ttlMs, input.lane, input.event]);
+  const { tag, sender, seq, low, ttlMs, lane, event, chain = [] } = input;
+  const fields = [WIRE_VERSION, tag, sender, seq, low, ttlMs, lane, event];
+  return encode(chain.length === 0 ? fields : [...fields, chain]);
 }
 
 /**
@@ -67,10 +72,10 @@ export function decodeInput(bytes: Uint8Array): Input {
     );
   }
   const fields = decode(bytes);
-  if (!Array.isArray(fields) || fields[0] !== WIRE_VERSION || fields.length !== 8) {
+  if (!Array.isArray(fields) || fields[0] !== WIRE_VERSION || fields.length < 8 || fields.length > 9) {
     throw new CorruptRecordError("The message is not an input of this version: use this package's client");
   }
-  const [, tag, sender, seq, low, ttlMs, lane, event] = fields as [
+  const [, tag, sender, seq, low, ttlMs, lane, event, chain = []] = fields as [
     number,
     Tag,
     string,
@@ -79,6 +84,7 @@ export function decodeInput(bytes: Uint8Array): Input {
     number,
     number,
     EventLike,
+    unknown?,
   ];
   const numbers =
     isCount(seq) && isCount(low) && isCount(ttlMs) && isCount(lane) && lane <= 3 && isCount(tag) && tag <= 3;
@@ -88,14 +94,15 @@ export function decodeInput(bytes: Uint8Array): Input {
     typeof event !== "object" ||
     event === null ||
     typeof event.type !== "string" ||
-    event.type === ""
+    event.type === "" ||
+    !isChain(chain)
   ) {
     throw new CorruptRecordError("The message's fields have the wrong types: use this package's client");
   }
   if (tag <= Tag.Ask && (sender === "" || sender.length > MAX_SENDER_LENGTH)) {
     throw new CorruptRecordError(`The sender has ${sender.length} characters: use 1 to ${MAX_SENDER_LENGTH}`);
   }
-  return { tag, sender, seq, low, ttlMs, lane, event };
+  return { tag, sender, seq, low, ttlMs, lane, event, ...(chain.length > 0 && { chain }) };
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

@@ -118,6 +118,13 @@ export class ActorDoneError extends TroupeError {
   readonly retryable = false;
 }
 
+/** A call came back to an actor that waits for it, and nothing would ever answer; or calls nest without end. */
+export class CycleError extends TroupeError {
+  override readonly name = "CycleError";
+  readonly code = "CYCLE";
+  readonly retryable = false;
+}
+
 /** The transition threw. The message is in the dead letters with its cause; the state is as before. */
 export class PoisonMessageError extends TroupeError {
   override readonly name = "PoisonMessageError";
@@ -201,6 +208,7 @@ const WIRE = new Map<string, (message: string) => TroupeError>(
     UnknownEventError,
     PayloadError,
     ActorDoneError,
+    CycleError,
     PoisonMessageError,
     StateError,
     VersionError,

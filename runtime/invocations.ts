@@ -4,6 +4,7 @@
  */
 import type { Activation } from "./activation.ts";
 import type { Invocation } from "./actor-state.ts";
+import { extended, inChain } from "./call-chain.ts";
 import type { Clock } from "./clock.ts";
 import { resolveInvocation } from "./durable-check.ts";
 import { encodeInput, type Input, Tag } from "./envelope.ts";
@@ -89,11 +90,12 @@ export class Invocations {
         `Kind "${activation.kind.kind}" has no promise actor "${invocation.src}": was it renamed? Raise the version and migrate`,
       );
     const self = { id: child, sessionId: `${activation.key}:${invocation.startedBy}:${child}` };
+    const chain = extended(invocation.chain ?? [], [activation.key, invocation.startedBy]);
     const aborted = new Promise<never>((_, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
     });
     return await Promise.race([
-      work({ input: invocation.input, signal, self, system: {}, emit: () => undefined }),
+      inChain(chain, () => work({ input: invocation.input, signal, self, system: {}, emit: () => undefined })),
       aborted,
     ]);
   }

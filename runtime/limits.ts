@@ -9,8 +9,10 @@ export const ROUND_MAX_INPUTS = 1_024;
 export const ROUND_MAX_BYTES = 512 * 1_024;
 /** Largest encoded message to an actor, in bytes. Larger ones are refused at the sender and at the node. */
 export const MAX_MESSAGE_BYTES = 256 * 1_024;
-/** What an envelope adds to its event, in bytes at most: two names and a few numbers. */
-export const MAX_ENVELOPE_BYTES = 1_024;
+/** What an envelope adds to its event, in bytes at most: two names, a few numbers, and a longest call chain. */
+export const MAX_ENVELOPE_BYTES = 6 * 1_024;
+/** Calls inside calls at most, from invocation to invocation: deeper ones are a recursion without end, and are refused. */
+export const MAX_CALL_CHAIN = 16;
 /** Longest name of a sender, in characters: `kind/id` with room. It is kept for each sender. */
 export const MAX_SENDER_LENGTH = 256;
 /** Longest cause of a poison message that is kept, in characters: it stands in the journal beside the message. */

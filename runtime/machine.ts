@@ -52,6 +52,11 @@ export class MachineRunner {
     return this.#collect(() => this.machine.transition(snapshot, event as never, this.#scope), false);
   }
 
+  /** True if the event would move it or make it act. @throws Whatever its guards throw. */
+  heeds(snapshot: AnyMachineSnapshot, event: EventObject): boolean {
+    return snapshot.can(event as never);
+  }
+
   persist(snapshot: AnyMachineSnapshot): PersistedMachine {
     const persisted = this.machine.getPersistedSnapshot(snapshot) as PersistedMachine;
     // A failed state holds whatever was thrown; an Error does not survive storage.

@@ -4,7 +4,8 @@
  */
 import { expect } from "vitest";
 import { type ActorState, decodeState, encodeCore, encodeOutbox, newState } from "../../runtime/actor-state.ts";
-import { type Applied, applyInput, assertTakes } from "../../runtime/apply.ts";
+import { assertTakes } from "../../runtime/admission.ts";
+import { type Applied, applyInput } from "../../runtime/apply.ts";
 import type { PoolEvent } from "../../runtime/author.ts";
 import type { ActorKind } from "../../runtime/define-actor.ts";
 import { effectsFingerprint, POOL_PREFIX } from "../../runtime/effects.ts";

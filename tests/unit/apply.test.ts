@@ -1,12 +1,13 @@
 /** One input on one state. Invariant: it takes effect as a whole or throws and leaves the state as it was, bit for bit. */
 import { describe, expect, test } from "vitest";
 import { type AnyActorRef, assign, cancel, enqueueActions, fromPromise, raise, sendTo, setup } from "xstate";
-import { type ActorState, encodeCore, encodeOutbox, newState } from "../../runtime/actor-state.ts";
-import { applyInput, applyPoison, assertTakes, causeOf, isCurrent, replayInput } from "../../runtime/apply.ts";
+import { type ActorState, decodeState, encodeCore, encodeOutbox, newState } from "../../runtime/actor-state.ts";
+import { assertTakes } from "../../runtime/admission.ts";
+import { applyInput, applyPoison, causeOf, isCurrent, replayInput } from "../../runtime/apply.ts";
 import { ref, reply } from "../../runtime/author.ts";
 import { type ActorOptions, defineActor } from "../../runtime/define-actor.ts";
 import { decodeAnswer, type EventLike, type Input, Tag } from "../../runtime/envelope.ts";
-import { ActorDoneError, PayloadError, StateError, UnknownEventError } from "../../runtime/errors.ts";
+import { ActorDoneError, CycleError, PayloadError, StateError, UnknownEventError } from "../../runtime/errors.ts";
 import { MAX_INVOCATIONS, MAX_OUTBOX, MAX_STATE_BYTES, MAX_TIMERS } from "../../runtime/limits.ts";
 import { type RunnableKind, runnable } from "../../runtime/runnable.ts";
 
@@ -227,6 +228,75 @@ describe("applyInput()", () => {
       replayInput(again.kind, ADDRESS, again.state, again.input(event), 1_000 + i);
     }
     expect(again.bytes).toBe(first.bytes);
+  });
+});
+
+describe("the call chain of an input", () => {
+  const machine = setup({
+    actors: { work: fromPromise(async () => 1) },
+    types: { events: {} as EventLike },
+  }).createMachine({
+    initial: "idle",
+    states: {
+      idle: { on: { CALL: "first" } },
+      first: { invoke: { id: "w", src: "work", onDone: "second" }, on: { PEEK: { actions: reply(() => 1) } } },
+      second: { invoke: { id: "v", src: "work" } },
+    },
+  });
+  const kind = runnable(defineActor({ kind: "k", machine }));
+  const chain = [["caller/c", 4]] as const;
+  const made = (tag: Tag, event: EventLike, extra: Partial<Input> = {}): Input => ({
+    tag,
+    sender: "s",
+    seq: 1,
+    low: 1,
+    ttlMs: 0,
+    lane: 2,
+    event,
+    ...extra,
+  });
+  const called = (): ActorState => {
+    const state = newState();
+    applyInput(kind, ADDRESS, state, made(Tag.Ask, { type: "CALL" }, { chain }), 1);
+    return state;
+  };
+
+  test("goes on with the invocations that it starts, through storage, and with those that their results start", () => {
+    const stored = encodeCore(called(), 1, kind.runner);
+    const state = decodeState(stored, encodeOutbox(newState()), kind, kind.runner);
+    expect(state.invocations.get("w")?.chain).toEqual(chain);
+    const done = { type: "xstate.done.actor.w", output: 1, actorId: "w" };
+    applyInput(kind, ADDRESS, state, made(Tag.InvocationSettled, done, { sender: "w", seq: 1 }), 2);
+    expect(state.invocations.get("v")?.chain).toEqual(chain);
+  });
+
+  test("refuses an ask that its own running invocation waits for and that its state ignores, and no other", () => {
+    const state = called();
+    const ask = (type: string, own: number, tag: Tag = Tag.Ask) =>
+      assertTakes(
+        kind,
+        ADDRESS,
+        state,
+        made(
+          tag,
+          { type },
+          {
+            seq: 2,
+            chain: [
+              ["k/a", own],
+              ["k/b", 7],
+            ],
+          },
+        ),
+      );
+    expect(() => ask("CALL", 1)).toThrow(
+      new CycleError(
+        'The call k/a → k/b → k/a closes a circle: "k/a" waits for it and, in state "first", does nothing on "CALL"; handle the event there, or send a message instead of a call',
+      ),
+    );
+    ask("PEEK", 1); // answered
+    ask("CALL", 99); // of an invocation that has ended: nobody waits
+    ask("CALL", 1, Tag.Tell); // waits for no change
   });
 });
 

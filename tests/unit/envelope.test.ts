@@ -13,7 +13,7 @@ import {
   Tag,
 } from "../../runtime/envelope.ts";
 import { BusyError, CorruptRecordError, PayloadError, TroupeError } from "../../runtime/errors.ts";
-import { MAX_MESSAGE_BYTES } from "../../runtime/limits.ts";
+import { MAX_CALL_CHAIN, MAX_MESSAGE_BYTES } from "../../runtime/limits.ts";
 
 const input: Input = {
   tag: Tag.Ask,
@@ -27,6 +27,25 @@ const input: Input = {
 const fields = [1, Tag.Ask, "client-1", 7, 3, 100, 2, { type: "GO", n: 1 }] as const;
 
 describe("decodeInput()", () => {
+  test("brings a call chain back, and none for a message of a release that knew none", () => {
+    const chain = [
+      ["a/1", 3],
+      ["b/2", 7],
+    ] as const;
+    expect(decodeInput(encodeInput({ ...input, chain }))).toEqual({ ...input, chain });
+    expect(decodeInput(encode(fields))).toEqual(input);
+    expect(encodeInput({ ...input, chain: [] }).equals(encode(fields))).toBe(true);
+  });
+
+  test.each([
+    ["no list", "a/1"],
+    ["a link without a revision", [["a/1"]]],
+    ["a link without an actor", [[7, 3]]],
+    ["more links than any call makes", Array.from({ length: MAX_CALL_CHAIN + 1 }, () => ["a/1", 1])],
+  ])("refuses a chain that is %s", (_, chain) => {
+    expect(() => decodeInput(encode([...fields, chain]))).toThrow(CorruptRecordError);
+  });
+
   test("brings back what encodeInput() made", () => {
     const counts = fc.nat();
     const event = fc.record({ type: fc.string({ minLength: 1 }), data: fc.jsonValue({ maxDepth: 3 }) });
