@@ -20,6 +20,7 @@ export async function describeRoutes(app: FastifyInstance, version: string): Pro
         { name: "health", description: "Is it up" },
         { name: "events", description: "Events into the system" },
         { name: "actors", description: "Any actor: state and history" },
+        { name: "dead", description: "Messages that no actor could take, and what is done about them" },
         { name: "tasks", description: "Pieces of agent work" },
         { name: "resources", description: "Locks on devices" },
         { name: "nodes", description: "The cluster" },

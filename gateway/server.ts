@@ -20,6 +20,7 @@ import { describeRoutes, serveOpenApi } from "./openapi.ts";
 import { PROBLEM_TYPE, problemOf } from "./problem.ts";
 import { actorRoutes } from "./routes/actors.ts";
 import { agentRoutes } from "./routes/agents.ts";
+import { deadRoutes } from "./routes/dead.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
@@ -90,7 +91,16 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   takeBodies(app);
   const routes = watchRoutes(app);
   await describeRoutes(app, options.version);
-  for (const add of [healthRoutes, eventRoutes, actorRoutes, taskRoutes, resourceRoutes, nodeRoutes, agentRoutes]) {
+  for (const add of [
+    healthRoutes,
+    eventRoutes,
+    actorRoutes,
+    deadRoutes,
+    taskRoutes,
+    resourceRoutes,
+    nodeRoutes,
+    agentRoutes,
+  ]) {
     add(app, options);
   }
   serveOpenApi(app);

@@ -90,6 +90,10 @@ function actorSubjects(ns: string) {
     wakeOfShard: (shard: Shard) => `${ns}.wake.${shard}.>`,
     wakes: `${ns}.wake.*.*.*`,
     dead: (reason: string, kind: string, id: string) => `${ns}.dead.${reason}.${kind}.${id}`,
+    /** Letters alone, not the marks of those that were seen to. */
+    deadLetters: `${ns}.dead.*.*.*`,
+    deadMark: (letter: number) => `${ns}.dead.mark.${letter}`,
+    deadMarks: `${ns}.dead.mark.*`,
     deadAll: `${ns}.dead.>`,
     status: (kind: string, id: string) => `${ns}.status.${kind}.${id}`,
     /** Requests to one node itself: what it hosts, how it is. */

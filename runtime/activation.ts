@@ -8,6 +8,7 @@ import type { ActorState } from "./actor-state.ts";
 import type { ActorView } from "./api.ts";
 import type { TimerHandle } from "./clock.ts";
 import { keyOf } from "./address.ts";
+import { statusOf } from "./hold.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { Round } from "./round.ts";
 import type { RunnableKind } from "./runnable.ts";
@@ -98,11 +99,12 @@ export class Activation {
 
   view(node: string): ActorView {
     const { snapshot, revision, timeMs, stopped } = this.state;
+    const status = statusOf(this.state);
     const base = { ...this.address, revision, version: this.kind.version, node, updatedAtMs: timeMs };
     if (snapshot === null)
       return {
         ...base,
-        status: stopped === null ? "active" : "stopped",
+        status,
         value: null,
         context: null,
         ...(stopped !== null && { error: stopped }),
@@ -110,7 +112,7 @@ export class Activation {
     const error = stopped ?? (snapshot.status === "error" ? plainError(snapshot.error).message : undefined);
     return {
       ...base,
-      status: stopped === null ? (snapshot.status as ActorView["status"]) : "stopped",
+      status,
       value: snapshot.value,
       context: snapshot.context as unknown,
       ...(snapshot.output !== undefined && { output: snapshot.output as unknown }),

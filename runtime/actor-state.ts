@@ -7,6 +7,7 @@ import type { CallChain } from "./call-chain.ts";
 import { decode, encode, sizeOf } from "./codec.ts";
 import { CorruptRecordError, VersionError } from "./errors.ts";
 import type { EventLike } from "./envelope.ts";
+import type { Held } from "./hold.ts";
 import type { MachineRunner, PersistedMachine } from "./machine.ts";
 import { type SenderRecord, Senders } from "./senders.ts";
 import { thrownText } from "./thrown.ts";
@@ -35,6 +36,8 @@ export interface WantedMessage {
   readonly to: string;
   readonly lane: number;
   readonly event: EventLike;
+  /** Of a message that is passed on: who did so before. */
+  readonly chain?: CallChain;
 }
 
 export interface Outgoing extends WantedMessage {
@@ -58,6 +61,8 @@ export interface ActorState {
   failures: number[];
   /** Why supervision ended it. */
   stopped: string | null;
+  /** What was under way then; null in states of releases that kept nothing. */
+  held: Held | null;
   /** Bytes of timers' and invocations' payloads and of the outbox: part of the state's size. */
   extraBytes: number;
   /** The context last measured and its size: unchanged ones are not measured again. */
@@ -75,6 +80,7 @@ type Core = [
   outSeq: number,
   failures: number[],
   stopped: string | null,
+  held?: Held,
 ];
 
 export function newState(): ActorState {
@@ -89,6 +95,7 @@ export function newState(): ActorState {
     outSeq: 0,
     failures: [],
     stopped: null,
+    held: null,
     extraBytes: 0,
     measured: null,
   };
@@ -118,6 +125,7 @@ export function encodeCore(state: ActorState, version: number, runner: MachineRu
     state.failures,
     state.stopped,
   ];
+  if (state.held !== null) core.push(state.held);
   return encode(core);
 }
 
@@ -140,9 +148,10 @@ export function decodeState(
   runner: MachineRunner,
 ): ActorState {
   const fields = decode(core) as Core;
-  if (!Array.isArray(fields) || fields.length !== 10)
+  if (!Array.isArray(fields) || fields.length < 10 || fields.length > 11)
     throw new CorruptRecordError(`A snapshot of kind "${source.kind}" is damaged`);
-  const [version, revision, timeMs, machine, timers, invocations, senders, outSeq, failures, stopped] = fields;
+  const [version, revision, timeMs, machine, timers, invocations, senders, outSeq, failures, stopped, held = null] =
+    fields;
   const state = newState();
   if (machine !== null) state.snapshot = restored(machine, version, source, runner);
   state.revision = revision;
@@ -154,6 +163,7 @@ export function decodeState(
   state.outSeq = outSeq;
   state.failures = failures;
   state.stopped = stopped;
+  state.held = held;
   return Object.assign(state, { senders: Senders.fromRecord(senders) });
 }
 

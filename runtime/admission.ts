@@ -5,31 +5,78 @@
 import type { AnyMachineSnapshot } from "xstate";
 import type { ActorState, Invocation } from "./actor-state.ts";
 import { type Address, keyOf } from "./address.ts";
-import { pathOf } from "./call-chain.ts";
+import { extended, pathOf } from "./call-chain.ts";
+import { type Command, commandOf, lifts } from "./control.ts";
 import type { ActorKind } from "./define-actor.ts";
-import { type Input, Tag } from "./envelope.ts";
-import { ActorDoneError, CycleError, TroupeError, UnknownEventError } from "./errors.ts";
+import { type Input, isMessage, Tag } from "./envelope.ts";
+import {
+  ActorDoneError,
+  ActorNotFoundError,
+  BusyError,
+  CycleError,
+  MovedError,
+  QuarantinedError,
+  TroupeError,
+  UnknownEventError,
+} from "./errors.ts";
+import { statusOf } from "./hold.ts";
+import { MAX_OUTBOX, MAX_STATE_BYTES } from "./limits.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { withScope } from "./transition-scope.ts";
 
 /**
  * Refuses what needs no journal: nothing changes, whoever asks again gets the same.
- * @throws {UnknownEventError} @throws {ActorDoneError} @throws {CycleError}
+ * @throws {UnknownEventError} @throws {ActorDoneError} @throws {QuarantinedError} @throws {MovedError} @throws {CycleError}
  */
 export function assertTakes(kind: RunnableKind, address: Address, state: ActorState, input: Input): void {
-  if (input.tag > Tag.Ask) return;
-  if (!kind.accepts(input.event.type)) {
+  if (!isMessage(input.tag)) return;
+  const key = keyOf(address.kind, address.id);
+  const command = commandOf(input);
+  if (command !== null && !assertCommand(kind, key, state, command)) return;
+  if (command === null && !kind.accepts(input.event.type)) {
     throw new UnknownEventError(
       `Kind "${kind.kind}" has no transition for "${input.event.type}": it takes ${eventList(kind)}`,
     );
   }
-  const status = state.stopped === null ? (state.snapshot?.status ?? "active") : "stopped";
-  if (status !== "active") {
-    throw new ActorDoneError(
-      `Actor "${keyOf(address.kind, address.id)}" is ${status}${state.stopped === null ? "" : ` (${state.stopped})`}: it takes no more messages`,
-    );
-  }
+  if (state.held !== null && state.held.to !== null && input.tag === Tag.Tell) assertPasses(key, state, input);
+  else assertActive(address, key, state);
   assertNoCycle(kind, address, state, input);
+}
+
+/** False: it is taken however the actor stands. @throws As {@link assertTakes}, {@link ActorNotFoundError}. */
+function assertCommand(kind: RunnableKind, key: string, state: ActorState, command: Command): boolean {
+  if (command.type === "control.start") return false;
+  if (command.type !== "control.retry") {
+    if (state.revision > 0) return false;
+    throw new ActorNotFoundError(`No message ever reached "${key}": there is nothing to go on with`);
+  }
+  const { type } = command.event;
+  // Of its own poison results and timers an actor has letters too.
+  if (!kind.accepts(type) && (command.isEdited || !type.startsWith("xstate.")))
+    throw new UnknownEventError(`Kind "${kind.kind}" has no transition for "${type}": it takes ${eventList(kind)}`);
+  return !lifts(command, state);
+}
+
+function assertActive({ kind, id }: Address, key: string, state: ActorState): void {
+  const status = statusOf(state);
+  if (status === "active") return;
+  const why = state.stopped === null ? "" : ` (${state.stopped})`;
+  if (status === "quarantined")
+    throw new QuarantinedError(
+      `Actor "${key}" takes no messages (${state.stopped}): see \`troupe dead\`, retry or skip that letter, or go on with \`troupe resume ${kind} ${id}\``,
+    );
+  if (state.held !== null && state.held.to !== null)
+    throw new MovedError(`Actor "${key}" has ${state.stopped}: ask "${state.held.to}"`);
+  throw new ActorDoneError(`Actor "${key}" is ${status}${why}: it takes no more messages`);
+}
+
+/** What is told to an actor that failed over is passed on. @throws {CycleError} @throws {BusyError} */
+function assertPasses(key: string, state: ActorState, { chain = [] }: Input): void {
+  if (chain.some(([actor]) => actor === key))
+    throw new CycleError(`Actors that failed over to each other pass a message on: ${pathOf(chain, key)}; resume one`);
+  extended(chain, [key, 0]);
+  if (state.outbox.size >= MAX_OUTBOX || state.extraBytes >= MAX_STATE_BYTES / 2)
+    throw new BusyError(`"${key}" has ${state.outbox.size} messages to pass on: is "${state.held?.to}" alive?`);
 }
 
 /**

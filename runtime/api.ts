@@ -5,6 +5,7 @@ import type { ActorKind, EventOf } from "./define-actor.ts";
 import type { PlacementReport } from "./explain.ts";
 import type { Role, Shard } from "./families.ts";
 import type { Health } from "./health.ts";
+import type { DeadMark } from "./dead-letters.ts";
 import type { Broker } from "./port.ts";
 import type { Priority } from "./priority.ts";
 
@@ -25,7 +26,7 @@ export interface CallOptions {
 export type KindOf = string | ActorKind;
 export type EventFor<K extends KindOf> = K extends ActorKind ? EventOf<K> : { readonly type: string };
 
-export type ActorStatus = "active" | "done" | "error" | "stopped";
+export type ActorStatus = "active" | "done" | "error" | "stopped" | "quarantined";
 
 /** The live, committed state of an actor. */
 export interface ActorView {
@@ -148,6 +149,23 @@ export interface DeadLetter {
   readonly timeMs: number;
   readonly sender: string;
   readonly event: unknown;
+  /** Number of the poison input in its actor's life: a quarantine names its letter `<kind>/<id>@<revision>`. */
+  readonly revision?: number;
+  /** What the message was poison to, when supervision replaced it: value, context and revision. Not in lists. */
+  readonly state?: unknown;
+  /** Set once somebody has seen to it. */
+  readonly mark?: DeadMark;
+}
+
+/** Who asks for something, and why: both are kept. */
+export interface Audit {
+  readonly by: string;
+  readonly why: string;
+}
+
+export interface RetryOptions extends Audit {
+  /** Instead of the letter's own event. */
+  readonly event?: { readonly type: string; readonly [key: string]: unknown };
 }
 
 export interface Client {
@@ -178,6 +196,17 @@ export interface Client {
   /** Every input of an actor that the history still has, oldest first, without gaps from `fromRevision`. */
   history(kind: string, id: string): Promise<HistoryEntry[]>;
   deadLetters(options?: { readonly limit?: number }): Promise<DeadLetter[]>;
+  /** One dead letter, with the state that was replaced. @throws {LetterNotFoundError} */
+  deadLetter(seq: number): Promise<DeadLetter>;
+  /**
+   * Hands a dead letter's event to its actor again, as from its sender, once; resolves with the reply. An actor that is quarantined for
+   * this letter goes on. @throws {DeadLetterError} Seen to before, or no actor's. @throws {PoisonMessageError} Poison again: a new letter.
+   */
+  retryDeadLetter(seq: number, options: RetryOptions): Promise<unknown>;
+  /** Marks a dead letter as seen to; an actor that is quarantined for it goes on. @throws {DeadLetterError} Seen to before. */
+  skipDeadLetter(seq: number, audit: Audit): Promise<void>;
+  /** Lets an actor go on that was quarantined, stopped or failed over, with its timers and invocations of then. */
+  resume(kind: KindOf, id: string, audit: Audit): Promise<unknown>;
   close(): Promise<void>;
 }
 

@@ -5,10 +5,12 @@
 import type { AnyMachineSnapshot } from "xstate";
 import { type Address, keyOf } from "./address.ts";
 import { type ActorState, queueOutgoing } from "./actor-state.ts";
-import type { CallChain } from "./call-chain.ts";
+import { type CallChain, extended } from "./call-chain.ts";
 import { sizeOf } from "./codec.ts";
-import { collectEffects, type Effects, noEffects } from "./effects.ts";
-import { encodeError, encodeValue, type Input, Tag } from "./envelope.ts";
+import { commandOf, lifts } from "./control.ts";
+import { collectEffects, type Effects, noEffects, takeEffect } from "./effects.ts";
+import { encodeError, encodeValue, type EventLike, type Input, isMessage, Tag } from "./envelope.ts";
+import { lift } from "./hold.ts";
 import { PoisonMessageError, StateError, type TroupeError } from "./errors.ts";
 import { MAX_CAUSE_LENGTH, MAX_INVOCATIONS, MAX_OUTBOX, MAX_STATE_BYTES, MAX_TIMERS } from "./limits.ts";
 import type { Stepped } from "./machine.ts";
@@ -69,15 +71,36 @@ function run(
   timeMs: number,
   isBounded: boolean,
 ): Applied {
-  const scope = { self: address, sender: input.sender, timeMs, revision: state.revision + 1, draws: 0 };
-  return withScope(scope, () => {
-    const { snapshot, effects } = step(kind, address, state, input, timeMs);
-    const answer = input.tag === Tag.Ask ? encodeValue(answerOf(effects, snapshot, state.revision + 1)) : null;
-    if (isBounded) assertBounds(kind, state, snapshot, effects, answer);
-    commitTo(state, snapshot, effects, timeMs);
-    settle(state, input, timeMs, answer);
-    return { answer, effects };
-  });
+  if (input.tag === Tag.Tell && state.held !== null && state.held.to !== null)
+    return passOn(address, state, state.held.to, input, timeMs);
+  const command = commandOf(input);
+  const sender = command?.type === "control.retry" ? command.sender : input.sender;
+  const scope = { self: address, sender, timeMs, revision: state.revision + 1, draws: 0 };
+  const isLifted = command !== null && lifts(command, state);
+  const holdAgain = isLifted ? lift(state) : null;
+  try {
+    return withScope(scope, () => {
+      const { snapshot, effects } = step(kind, address, state, input, timeMs);
+      const isAnswered = input.tag === Tag.Ask || command !== null;
+      const answer = isAnswered ? encodeValue(answerOf(effects, snapshot, state.revision + 1)) : null;
+      if (isBounded) assertBounds(kind, state, snapshot, effects, answer);
+      takeEffect(state, snapshot, effects, timeMs);
+      settle(state, input, timeMs, answer);
+      return { answer, effects: isLifted ? { ...effects, resumed: true } : effects };
+    });
+  } catch (error) {
+    holdAgain?.();
+    throw error;
+  }
+}
+
+/** What is told to an actor that failed over follows the work. */
+function passOn(address: Address, state: ActorState, to: string, input: Input, timeMs: number): Applied {
+  const chain = extended(input.chain ?? [], [keyOf(address.kind, address.id), 0]);
+  const effects = { ...noEffects(), outgoing: [{ to, lane: input.lane, event: input.event, chain }] };
+  queueOutgoing(state, effects.outgoing, timeMs);
+  settle(state, input, timeMs, null);
+  return { answer: null, effects };
 }
 
 /** Applies an input that was found to be poison: the state stays but for what supervision decides. Never throws. */
@@ -93,8 +116,10 @@ export function applyPoison(
   // Before supervision: a restart may set the same ones anew.
   if (input.tag === Tag.TimerFired) state.timers.delete(input.sender);
   if (input.tag === Tag.InvocationSettled) state.invocations.delete(input.sender);
-  const effects = withScope(scope, () => supervise(kind, address, state, timeMs, cause));
-  const answer = input.tag === Tag.Ask || input.tag === Tag.Tell ? encodeError(poisonError(address, cause)) : null;
+  const effects = withScope(scope, () =>
+    supervise(kind, address, state, { timeMs, cause, type: (machineEvent(input) ?? input.event).type }),
+  );
+  const answer = isMessage(input.tag) ? encodeError(poisonError(address, cause)) : null;
   settle(state, input, timeMs, answer);
   return { answer, effects };
 }
@@ -131,14 +156,22 @@ function step(kind: RunnableKind, address: Address, state: ActorState, input: In
       effects: { ...noEffects(), outgoing: [{ to: timer.to, lane: 2, event: timer.event }], firedTimer: input.sender },
     };
   }
+  const event = machineEvent(input);
   const stepped =
-    before.status === "active" ? kind.runner.step(before, input.event) : { snapshot: before, actions: [] };
+    before.status === "active" && event !== null ? kind.runner.step(before, event) : { snapshot: before, actions: [] };
   const actions = started === null ? stepped.actions : [...started.actions, ...stepped.actions];
   const effects = collectEffects(kind, address, actions, state.revision + 1, timeMs, chainOf(state, input));
   if (timer !== undefined) return { snapshot: stepped.snapshot, effects: { ...effects, firedTimer: input.sender } };
   if (input.tag === Tag.InvocationSettled)
     return { snapshot: stepped.snapshot, effects: { ...effects, settledInvocation: input.sender } };
   return { snapshot: stepped.snapshot, effects };
+}
+
+/** What of an input the machine sees. */
+export function machineEvent(input: Input): EventLike | null {
+  const command = commandOf(input);
+  if (command === null) return input.event;
+  return command.type === "control.retry" ? command.event : null;
 }
 
 /** An explicit reply, else the state after the transition. */
@@ -230,25 +263,9 @@ function partSize(key: string, value: unknown): number {
   return bytes;
 }
 
-function commitTo(state: ActorState, snapshot: AnyMachineSnapshot, effects: Effects, timeMs: number): void {
-  state.snapshot = snapshot;
-  if (effects.firedTimer !== undefined) state.timers.delete(effects.firedTimer);
-  if (effects.settledInvocation !== undefined) state.invocations.delete(effects.settledInvocation);
-  for (const id of effects.cancelTimers) state.timers.delete(id);
-  for (const [id, timer] of effects.setTimers) state.timers.set(id, timer);
-  for (const id of effects.stop) state.invocations.delete(id);
-  for (const [id, invocation] of effects.start) state.invocations.set(id, invocation);
-  if (snapshot.status !== "active") {
-    state.timers.clear();
-    state.invocations.clear();
-  }
-  queueOutgoing(state, effects.outgoing, timeMs);
-}
-
 function settle(state: ActorState, input: Input, timeMs: number, answer: Uint8Array | null): void {
   state.revision++;
   state.timeMs = timeMs;
-  if (input.tag === Tag.Tell || input.tag === Tag.Ask)
-    state.senders.mark(input.sender, input.seq, input.low, timeMs, answer);
+  if (isMessage(input.tag)) state.senders.mark(input.sender, input.seq, input.low, timeMs, answer);
   if (state.revision % FORGET_EVERY === 0) state.senders.forget(timeMs);
 }

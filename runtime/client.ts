@@ -7,6 +7,7 @@ import { checkAddress, shardOf } from "./address.ts";
 import type {
   ActorPage,
   ActorView,
+  Audit,
   CallOptions,
   Client,
   DeadLetter,
@@ -17,17 +18,19 @@ import type {
   NodeInfo,
   QueryOptions,
   RecentActor,
+  RetryOptions,
 } from "./api.ts";
 import { Calls, checkDeadline } from "./calls.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { awaitClusterFacts } from "./cluster-facts.ts";
 import { decode, encode } from "./codec.ts";
+import { type DeskDeps, readDeadLetter, readDeadLetters, retryDeadLetter, skipDeadLetter } from "./dead-desk.ts";
 import { askNodes, discover } from "./discovery.ts";
 import { type EventLike, Tag } from "./envelope.ts";
 import { CorruptRecordError } from "./errors.ts";
 import { explainPlacement, type PlacementReport } from "./explain.ts";
 import type { Shard } from "./families.ts";
-import { readDeadLetters, readHistory, toEntry } from "./history.ts";
+import { readHistory, toEntry } from "./history.ts";
 import { LIST_LIMIT } from "./limits.ts";
 import type { Broker } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
@@ -160,7 +163,39 @@ class TroupeClient implements Client {
   }
 
   async deadLetters(options: { readonly limit?: number } = {}): Promise<DeadLetter[]> {
-    return await readDeadLetters(this.broker, this.names, options.limit ?? 1_000);
+    return await readDeadLetters(this, options.limit ?? 1_000);
+  }
+
+  async deadLetter(seq: number): Promise<DeadLetter> {
+    return await readDeadLetter(this, seq);
+  }
+
+  async retryDeadLetter(seq: number, options: RetryOptions): Promise<unknown> {
+    return await retryDeadLetter(this.#desk, seq, options);
+  }
+
+  async skipDeadLetter(seq: number, audit: Audit): Promise<void> {
+    await skipDeadLetter(this.#desk, seq, audit);
+  }
+
+  async resume(kind: KindOf, id: string, { by, why }: Audit): Promise<unknown> {
+    return await this.#desk.command(typeof kind === "string" ? kind : kind.kind, id, {
+      type: "control.resume",
+      by,
+      why,
+    });
+  }
+
+  get #desk(): DeskDeps {
+    return {
+      broker: this.broker,
+      names: this.names,
+      clock: this.#clock,
+      command: async (kind, id, command, sender) => {
+        const from = sender === undefined ? {} : { from: { sender, seq: 1, low: 1 } };
+        return await this.#calls.send(this.#subject("control", kind, id), Tag.Control, { ...command }, from);
+      },
+    };
   }
 
   async close(): Promise<void> {

@@ -19,8 +19,24 @@ export interface DeadMessage {
   readonly timeMs: number;
   readonly sender: string;
   readonly event: unknown;
+  /** Number of the poison input in the actor's life: with its key, the name of the letter. */
+  readonly revision?: number;
+  /** What it was poison to, when supervision replaced it. */
+  readonly state?: unknown;
   /** Stable id, so that a repetition is dropped. */
   readonly messageId: string;
+}
+
+/** What became of a letter that somebody saw to. */
+export interface DeadMark {
+  readonly verb: "retried" | "skipped";
+  readonly by: string;
+  readonly why: string;
+  readonly timeMs: number;
+  /** The event was changed before it was tried again. */
+  readonly isEdited: boolean;
+  /** `poison`: it failed again, and lies here as a new letter. */
+  readonly outcome: "applied" | "poison" | "dropped";
 }
 
 /** Letters on their way at most: a node whose dead letters cannot be stored stops taking what makes more of them. */
@@ -52,16 +68,25 @@ export class DeadLetters {
       { actor: `${message.kind}/${message.id}`, reason: message.reason, cause: message.cause },
       "Message went to the dead letters",
     );
-    this.#inFlight++;
-    return await this.#store(message).finally(() => this.#inFlight--);
+    const { messageId, ...letter } = message;
+    return await this.#store(this.#names.dead(message.reason, message.kind, message.id), encode(letter), messageId);
   }
 
-  async #store(message: DeadMessage): Promise<boolean> {
-    const { messageId, ...letter } = message;
-    const subject = this.#names.dead(message.reason, message.kind, message.id);
+  /** As {@link add}: a mark for the letter of this number in the stream. */
+  async mark(letter: number, mark: DeadMark): Promise<boolean> {
+    this.#log.info({ letter, ...mark }, "Dead letter was seen to");
+    return await this.#store(this.#names.deadMark(letter), encode(mark), `mark:${letter}`);
+  }
+
+  async #store(subject: string, data: Uint8Array, messageId: string): Promise<boolean> {
+    this.#inFlight++;
+    return await this.#tryToStore(subject, data, messageId).finally(() => this.#inFlight--);
+  }
+
+  async #tryToStore(subject: string, data: Uint8Array, messageId: string): Promise<boolean> {
     for (let pause = RETRY_MIN_MS; !this.#closed.aborted; pause = Math.min(2 * pause, RETRY_MAX_MS)) {
       try {
-        await this.#broker.append(subject, encode(letter), { messageId });
+        await this.#broker.append(subject, data, { messageId });
         return true;
       } catch (error) {
         if (!(error instanceof TroupeError && error.retryable)) {

@@ -16,17 +16,26 @@ import {
 import type { PersistedMachine } from "./machine.ts";
 
 /** What follows a poison message, after it went to the dead letters. */
-export type SupervisionStrategy = "resume" | "restart" | "stop" | "escalate";
+export type SupervisionStrategy = "resume" | "restart" | "replace" | "degrade" | "failover" | "stop" | "escalate";
 
 export interface Supervision {
-  /** `resume` keeps the state; `restart` begins anew; `stop` ends the actor; `escalate` tells the supervisor and stops. */
+  /**
+   * `resume` goes on from the last good state, the one before the message. `restart` begins anew. `replace` begins anew too and keeps the
+   * old state with the dead letter. `degrade` sends the machine `supervision.degraded`: it goes on with what it can. `failover`
+   * hands the work to the {@link standby}. `stop` ends the actor, `escalate` tells the {@link supervisor} besides.
+   */
   readonly strategy: SupervisionStrategy;
-  /** More poison messages than this within {@link periodMs} stop the actor whatever the strategy. */
+  /** More poison messages than this within {@link periodMs} quarantine the actor whatever the strategy. */
   readonly intensity: number;
   /** Window for {@link intensity}, in ms of input time. */
   readonly periodMs: number;
   /** Who is told on `escalate`, with `{ type: "actor.failed", kind, id, reason }`. */
   readonly supervisor?: (self: Address) => Address;
+  /**
+   * Who does the work after a `failover`. It gets `{ type: "supervision.takeover", kind, id, cause, event, state }` and then what
+   * is told to the failed one; asks are refused with {@link MovedError}.
+   */
+  readonly standby?: (self: Address) => Address;
 }
 
 export interface ActorOptions<TMachine extends AnyStateMachine> {
@@ -73,6 +82,9 @@ export interface ActorKind<TMachine extends AnyStateMachine = AnyStateMachine> {
 /** The events a client may send to a kind. */
 export type EventOf<TKind extends ActorKind> = EventFromLogic<TKind["machine"]>;
 
+/** Tells a machine that it could not take a message, with `cause` and the message's type as `event`. */
+export const DEGRADED_EVENT = "supervision.degraded";
+
 const DEFAULT_SUPERVISION: Supervision = { strategy: "resume", intensity: 10, periodMs: 60_000 };
 
 /**
@@ -83,7 +95,8 @@ const DEFAULT_SUPERVISION: Supervision = { strategy: "resume", intensity: 10, pe
 export function defineActor<TMachine extends AnyStateMachine>(options: ActorOptions<TMachine>): ActorKind<TMachine> {
   checkAddress(options.kind, "x");
   positive(options, "version", "snapshotEvery", "invocationDeadlineMs", "passivateAfterMs");
-  checkSupervision({ ...DEFAULT_SUPERVISION, ...options.supervision });
+  const accepts = eventFilter(options.machine);
+  checkSupervision({ ...DEFAULT_SUPERVISION, ...options.supervision }, accepts);
   const { historyDays = DEFAULT_HISTORY_DAYS } = options;
   if (!(Number.isSafeInteger(historyDays) && historyDays >= 0))
     throw new DefinitionError(`Option "historyDays" is ${String(historyDays)}: give a whole number, 0 keeps none`);
@@ -101,13 +114,24 @@ export function defineActor<TMachine extends AnyStateMachine>(options: ActorOpti
     passivateAfterMs: options.passivateAfterMs ?? DEFAULT_PASSIVATE_AFTER_MS,
     placement: options.placement === undefined ? null : fixPlacement(options.placement),
     publishStatus: options.publishStatus ?? false,
-    accepts: eventFilter(options.machine),
+    accepts,
   };
 }
 
-const STRATEGIES: readonly SupervisionStrategy[] = ["resume", "restart", "stop", "escalate"];
+const STRATEGIES: readonly SupervisionStrategy[] = [
+  "resume",
+  "restart",
+  "replace",
+  "degrade",
+  "failover",
+  "stop",
+  "escalate",
+];
 
-function checkSupervision({ strategy, intensity, periodMs, supervisor }: Supervision): void {
+function checkSupervision(
+  { strategy, intensity, periodMs, supervisor, standby }: Supervision,
+  accepts: ActorKind["accepts"],
+): void {
   if (!STRATEGIES.includes(strategy))
     throw new DefinitionError(
       `The supervision's strategy ${JSON.stringify(strategy)} is not known: use ${STRATEGIES.join(", ")}`,
@@ -118,6 +142,12 @@ function checkSupervision({ strategy, intensity, periodMs, supervisor }: Supervi
     throw new DefinitionError(`The supervision's periodMs is ${String(periodMs)}: give a number above 0`);
   if (strategy === "escalate" && supervisor === undefined)
     throw new DefinitionError("The strategy escalate names nobody to tell: give a supervisor, or use stop");
+  if (strategy === "failover" && standby === undefined)
+    throw new DefinitionError("The strategy failover names nobody to take over: give a standby, or use stop");
+  if (strategy === "degrade" && !accepts(DEGRADED_EVENT))
+    throw new DefinitionError(
+      `The strategy degrade sends "${DEGRADED_EVENT}", which the machine handles in no state: give it a transition, or use resume`,
+    );
 }
 
 function positive<T extends object>(options: T, ...keys: (keyof T & string)[]): void {

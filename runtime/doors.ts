@@ -98,8 +98,7 @@ export class Doors {
     const { kind, id, respond } = this.#route(message);
     const body = Buffer.from(message.data);
     if (this.#passOn({ lane: "control", kind, id, body }, respond)) return;
-    this.#o.engine.abort(kind, id, body);
-    this.#o.engine.receive(kind, id, body, respond);
+    this.#o.engine.control(kind, id, body, respond);
   }
 
   /** True if the actor lives in a shard of its kind's own, elsewhere. */

@@ -2,8 +2,9 @@
  * What a transition asks for, read from XState's action list. Invariant: nothing is performed here; the engine performs
  * effects after the round that holds their input is committed, and never before.
  */
+import type { AnyMachineSnapshot } from "xstate";
 import { type Address, keyOf } from "./address.ts";
-import type { Invocation, Timer, WantedMessage } from "./actor-state.ts";
+import { type ActorState, type Invocation, queueOutgoing, type Timer, type WantedMessage } from "./actor-state.ts";
 import { isRef, POOL_EVENT, type PoolEvent, REPLY_EVENT } from "./author.ts";
 import type { CallChain } from "./call-chain.ts";
 import { encode, sizeOf } from "./codec.ts";
@@ -29,6 +30,10 @@ export interface Effects {
   bytes: number;
   firedTimer?: string | undefined;
   settledInvocation?: string | undefined;
+  /** The actor goes on after it was held: all that its state shows is to be started again. */
+  resumed?: true;
+  /** What supervision replaced: kept with the dead letter. */
+  retired?: { readonly revision: number; readonly value: unknown; readonly context: unknown } | undefined;
 }
 
 export const POOL_PREFIX = "pool:";
@@ -225,6 +230,22 @@ function stopped(effects: Effects, child: { id?: string } | undefined): void {
   const { id } = child;
   effects.start = without(effects.start, ([other]) => other === id);
   effects.stop = append(effects.stop, id);
+}
+
+/** Makes the state what a transition left, with what it asked for. */
+export function takeEffect(state: ActorState, snapshot: AnyMachineSnapshot, effects: Effects, timeMs: number): void {
+  state.snapshot = snapshot;
+  if (effects.firedTimer !== undefined) state.timers.delete(effects.firedTimer);
+  if (effects.settledInvocation !== undefined) state.invocations.delete(effects.settledInvocation);
+  for (const id of effects.cancelTimers) state.timers.delete(id);
+  for (const [id, timer] of effects.setTimers) state.timers.set(id, timer);
+  for (const id of effects.stop) state.invocations.delete(id);
+  for (const [id, invocation] of effects.start) state.invocations.set(id, invocation);
+  if (snapshot.status !== "active") {
+    state.timers.clear();
+    state.invocations.clear();
+  }
+  queueOutgoing(state, effects.outgoing, timeMs);
 }
 
 /** Two lists of effects as bytes, for the check that a machine is deterministic. */

@@ -11,14 +11,15 @@ import { assertTakes } from "./admission.ts";
 import { type Applied, applyInput, applyPoison, causeOf, isCurrent } from "./apply.ts";
 import type { Clock } from "./clock.ts";
 import { Committer } from "./committer.ts";
+import { checkCommand } from "./control.ts";
 import { assertDeterministic } from "./determinism.ts";
-import { ACCEPTED, decodeInput, encodeError, type Input, Tag } from "./envelope.ts";
+import { ACCEPTED, decodeInput, encodeError, type Input, isMessage, Tag } from "./envelope.ts";
 import { BusyError, NoResponderError, PayloadError, TroupeError, UnknownKindError } from "./errors.ts";
 import type { Shard } from "./families.ts";
 import type { Journal } from "./journal.ts";
 import { HISTORY_CHUNK_BYTES, MAX_ACTIVATIONS, MAX_UNCOVERED_BYTES } from "./limits.ts";
 import type { Letter } from "./mailbox.ts";
-import { Performer } from "./performer.ts";
+import { filings, Performer } from "./performer.ts";
 import type { Broker } from "./port.ts";
 import { Queries } from "./queries.ts";
 import type { Round } from "./round.ts";
@@ -91,12 +92,19 @@ export class Engine {
     this.queries = new Queries(this);
   }
 
+  /** As {@link receive}, from the lane of control: operators' commands too; a message aborts what runs. */
+  control(kind: string, id: string, body: Uint8Array, respond: (answer: Uint8Array) => void): void {
+    this.abort(kind, id, body);
+    this.receive(kind, id, body, respond, true);
+  }
+
   /** Takes a message from the network or from another actor. `body` must stay valid: copy what a connection lent. */
-  receive(kind: string, id: string, body: Uint8Array, respond: (answer: Uint8Array) => void): void {
+  receive(kind: string, id: string, body: Uint8Array, respond: (answer: Uint8Array) => void, isControl = false): void {
     try {
       const input = decodeInput(body);
-      if (input.tag > Tag.Ask)
-        throw new PayloadError("Only tell and ask may be sent: timers and results are the runtime's own");
+      if (isControl && input.tag === Tag.Control) checkCommand(input.event);
+      else if (input.tag > Tag.Ask)
+        throw new PayloadError("Only tell and ask may be sent: timers, results and control are the runtime's own");
       if (this.scheduler.isFull || this.performer.deadLetters.isFull)
         throw new BusyError("The node's queues are full: try again later");
       const activation = this.activate(kind, id);
@@ -214,7 +222,7 @@ export class Engine {
   #apply(activation: Activation, letter: Letter): void {
     const { state, kind, address } = activation;
     const { input } = letter;
-    if (input.tag <= Tag.Ask) {
+    if (isMessage(input.tag)) {
       const refusal = this.#refusal(activation, input);
       if (refusal !== undefined) {
         activation.whenCommitted(() => letter.respond(refusal));
@@ -231,9 +239,9 @@ export class Engine {
     } catch (error) {
       poison = causeOf(error);
       applied = applyPoison(kind, address, state, input, timeMs, poison);
-      activation.unfiled++;
       this.poisons++;
     }
+    activation.unfiled += filings(input, poison);
     const round = this.committer.add([timeMs, activation.key, letter.body, poison], {
       activation,
       applied,

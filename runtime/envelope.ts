@@ -9,9 +9,12 @@ import { MAX_ENVELOPE_BYTES, MAX_MESSAGE_BYTES, MAX_SENDER_LENGTH } from "./limi
 
 const WIRE_VERSION = 1;
 
-/** What an input is. Only {@link Tag.Tell} and {@link Tag.Ask} may come from outside. */
-export const Tag = { Tell: 0, Ask: 1, TimerFired: 2, InvocationSettled: 3 } as const;
+/** What an input is. {@link Tag.TimerFired} and {@link Tag.InvocationSettled} are the actor's own, {@link Tag.Control} its keepers'. */
+export const Tag = { Tell: 0, Ask: 1, TimerFired: 2, InvocationSettled: 3, Control: 4 } as const;
 export type Tag = (typeof Tag)[keyof typeof Tag];
+
+/** Numbered by its sender, taken once, answered. */
+export const isMessage = (tag: Tag): boolean => tag <= Tag.Ask || tag === Tag.Control;
 
 export interface EventLike {
   readonly type: string;
@@ -87,7 +90,7 @@ export function decodeInput(bytes: Uint8Array): Input {
     unknown?,
   ];
   const numbers =
-    isCount(seq) && isCount(low) && isCount(ttlMs) && isCount(lane) && lane <= 3 && isCount(tag) && tag <= 3;
+    isCount(seq) && isCount(low) && isCount(ttlMs) && isCount(lane) && lane <= 3 && isCount(tag) && tag <= Tag.Control;
   if (
     !numbers ||
     typeof sender !== "string" ||
@@ -99,7 +102,7 @@ export function decodeInput(bytes: Uint8Array): Input {
   ) {
     throw new CorruptRecordError("The message's fields have the wrong types: use this package's client");
   }
-  if (tag <= Tag.Ask && (sender === "" || sender.length > MAX_SENDER_LENGTH)) {
+  if (isMessage(tag) && (sender === "" || sender.length > MAX_SENDER_LENGTH)) {
     throw new CorruptRecordError(`The sender has ${sender.length} characters: use 1 to ${MAX_SENDER_LENGTH}`);
   }
   return { tag, sender, seq, low, ttlMs, lane, event, ...(chain.length > 0 && { chain }) };

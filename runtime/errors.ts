@@ -118,6 +118,34 @@ export class ActorDoneError extends TroupeError {
   readonly retryable = false;
 }
 
+/** Too many poison messages: the actor takes nothing until an operator lets it go on. The message is the sender's still. */
+export class QuarantinedError extends TroupeError {
+  override readonly name = "QuarantinedError";
+  readonly code = "QUARANTINED";
+  readonly retryable = false;
+}
+
+/** The actor failed over: its standby does the work. Ask that one; what is told to this one reaches it. */
+export class MovedError extends TroupeError {
+  override readonly name = "MovedError";
+  readonly code = "MOVED";
+  readonly retryable = false;
+}
+
+/** A dead letter that was seen to already, or that no actor can take again. */
+export class DeadLetterError extends TroupeError {
+  override readonly name = "DeadLetterError";
+  readonly code = "DEAD_LETTER";
+  readonly retryable = false;
+}
+
+/** There is no dead letter of this number: it was never there, or has timed out. */
+export class LetterNotFoundError extends TroupeError {
+  override readonly name = "LetterNotFoundError";
+  readonly code = "LETTER_NOT_FOUND";
+  readonly retryable = false;
+}
+
 /** A call came back to an actor that waits for it, and nothing would ever answer; or calls nest without end. */
 export class CycleError extends TroupeError {
   override readonly name = "CycleError";
@@ -209,6 +237,8 @@ const WIRE = new Map<string, (message: string) => TroupeError>(
     PayloadError,
     ActorDoneError,
     CycleError,
+    QuarantinedError,
+    MovedError,
     PoisonMessageError,
     StateError,
     VersionError,

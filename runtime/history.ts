@@ -1,6 +1,6 @@
 /** An actor's inputs as they were applied. Invariant: revisions ascend by one, each once, though chunks may overlap after a crash. */
 import type { Names } from "../nats-config/subjects.ts";
-import type { DeadLetter, HistoryEntry } from "./api.ts";
+import type { HistoryEntry } from "./api.ts";
 import { decode } from "./codec.ts";
 import { decodeInput } from "./envelope.ts";
 import { CorruptRecordError, HistoryGapError } from "./errors.ts";
@@ -56,17 +56,4 @@ function* chunkOf(bytes: Uint8Array): Generator<HistoryInput> {
 export function toEntry({ revision, seq, timeMs, body, poison }: HistoryInput): HistoryEntry {
   const { sender, event } = decodeInput(body);
   return { revision, seq, timeMs, sender, event, ...(poison !== null && { poison }) };
-}
-
-/** The latest dead letters, oldest first. */
-export async function readDeadLetters(broker: Broker, names: Names, limit: number): Promise<DeadLetter[]> {
-  const letters: DeadLetter[] = [];
-  for (let fromSeq = 1; ; ) {
-    const page = await broker.read(names.stream.dead, { subject: names.deadAll, fromSeq, limit: PAGE });
-    for (const message of page)
-      letters.push({ seq: message.seq, ...(decode(message.data) as Omit<DeadLetter, "seq">) });
-    if (letters.length > limit) letters.splice(0, letters.length - limit);
-    fromSeq = (page.at(-1)?.seq ?? 0) + 1;
-    if (page.length < PAGE) return letters;
-  }
 }

@@ -11,6 +11,11 @@ export const ROUND_MAX_BYTES = 512 * 1_024;
 export const MAX_MESSAGE_BYTES = 256 * 1_024;
 /** What an envelope adds to its event, in bytes at most: two names, a few numbers, and a longest call chain. */
 export const MAX_ENVELOPE_BYTES = 6 * 1_024;
+/** Longest name of who gave a command, and longest reason, in characters: both stand in the journal and beside the dead letter. */
+export const MAX_BY_LENGTH = 200;
+export const MAX_WHY_LENGTH = 1_000;
+/** Largest state that a fail-over hands to the standby, in bytes: it lies in the outbox beside a largest state. A larger one is to be queried. */
+export const MAX_TAKEOVER_STATE_BYTES = 64 * 1_024;
 /** Calls inside calls at most, from invocation to invocation: deeper ones are a recursion without end, and are refused. */
 export const MAX_CALL_CHAIN = 16;
 /** Longest name of a sender, in characters: `kind/id` with room. It is kept for each sender. */

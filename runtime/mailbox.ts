@@ -3,7 +3,7 @@
  * since a letter climbs one lane for each {@link LANE_AGEING_MS} it has waited.
  */
 import { BusyError } from "./errors.ts";
-import { type Input, Tag } from "./envelope.ts";
+import { type Input, isMessage } from "./envelope.ts";
 import { LANE_AGEING_MS, MAILBOX_LIMIT } from "./limits.ts";
 import { PRIORITIES } from "./priority.ts";
 
@@ -56,7 +56,7 @@ export class Mailbox {
 
   /** @throws {BusyError} The mailbox is full. Timers and results of the actor's own always fit: they are bounded elsewhere. */
   push(letter: Letter): void {
-    if (this.#size >= MAILBOX_LIMIT && letter.input.tag <= Tag.Ask) {
+    if (this.#size >= MAILBOX_LIMIT && isMessage(letter.input.tag)) {
       throw new BusyError(`The mailbox holds ${MAILBOX_LIMIT} messages: try again later`);
     }
     (this.#lanes[letter.input.lane] as Lane).push(letter);

@@ -80,8 +80,17 @@ export class Outbox {
       return;
     }
     const { kind, id } = addressOf(pair.to);
-    const { seq, lane, event } = message;
-    const body = encodeInput({ tag: Tag.Tell, sender: pair.activation.key, seq, low: seq, ttlMs: 0, lane, event });
+    const { seq, lane, event, chain = [] } = message;
+    const body = encodeInput({
+      tag: Tag.Tell,
+      sender: pair.activation.key,
+      seq,
+      low: seq,
+      ttlMs: 0,
+      lane,
+      event,
+      chain,
+    });
     this.#deps.deliver(kind, id, body, (answer) => this.#onAnswer(key, pair, message, answer));
   }
 

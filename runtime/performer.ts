@@ -7,10 +7,11 @@ import type { Names } from "../nats-config/subjects.ts";
 import type { Activation } from "./activation.ts";
 import type { Outgoing } from "./actor-state.ts";
 import { addressOf, MAX_ID_LENGTH } from "./address.ts";
-import { causeOf } from "./apply.ts";
+import { causeOf, machineEvent } from "./apply.ts";
 import type { Clock } from "./clock.ts";
-import { DeadLetters, type DeadMessage } from "./dead-letters.ts";
-import { POOL_PREFIX } from "./effects.ts";
+import { commandOf } from "./control.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { type Effects, POOL_PREFIX } from "./effects.ts";
 import type { Input } from "./envelope.ts";
 import type { TroupeError } from "./errors.ts";
 import { Invocations } from "./invocations.ts";
@@ -33,6 +34,24 @@ export interface PerformerOptions {
   readonly inject: Inject;
   readonly deliver: OutboxDeps["deliver"];
   readonly onOutboxShrunk: (activation: Activation) => void;
+}
+
+/** An input of which something may have to be filed. */
+export interface Filing {
+  readonly activation: Activation;
+  readonly input: Input;
+  readonly poison: string | null;
+  /** Its place in the journal, and its number in the actor's life. */
+  readonly seq: number;
+  readonly revision: number;
+  readonly retired: Effects["retired"];
+}
+
+/** How many filings an input makes: none of them may be covered by a snapshot before it is stored. */
+export function filings(input: Input, poison: string | null): number {
+  const command = commandOf(input);
+  const isOfLetter = command?.type === "control.retry" || command?.type === "control.skip";
+  return (poison === null ? 0 : 1) + (isOfLetter ? 1 : 0);
 }
 
 export class Performer {
@@ -82,24 +101,42 @@ export class Performer {
     this.invocations.stopAll(activation);
   }
 
-  /** Files a poison message, counted in `unfiled` as it was applied, under an id that recovery finds again. */
-  poisoned(activation: Activation, input: Input, cause: string, seq: number): void {
-    const messageId = `${activation.key}:${seq}:${input.sender}:${input.seq}`;
+  /** Files what people must see of an input, counted in `unfiled` as it was applied, under ids that recovery finds again. */
+  file({ activation, input, poison, seq, revision, retired }: Filing): void {
     const { timeMs } = activation.state;
-    this.#file(activation, {
-      reason: "poison",
-      ...activation.address,
-      cause,
-      timeMs,
-      sender: input.sender,
-      event: input.event,
-      messageId,
-    });
+    const command = commandOf(input);
+    if (poison !== null) {
+      const letter = this.deadLetters.add({
+        reason: "poison",
+        ...activation.address,
+        cause: poison,
+        timeMs,
+        sender: command?.type === "control.retry" ? command.sender : input.sender,
+        event: machineEvent(input) ?? input.event,
+        revision,
+        ...(retired !== undefined && { state: retired }),
+        messageId: `${activation.key}:${seq}:${input.sender}:${input.seq}`,
+      });
+      this.#await(activation, letter);
+    }
+    if (command?.type === "control.retry" || command?.type === "control.skip") {
+      const { type, by, why, letter } = command;
+      const isRetry = type === "control.retry";
+      const mark = this.deadLetters.mark(letter, {
+        verb: isRetry ? "retried" : "skipped",
+        by,
+        why,
+        timeMs,
+        isEdited: isRetry && command.isEdited,
+        outcome: poison !== null ? "poison" : isRetry ? "applied" : "dropped",
+      });
+      this.#await(activation, mark);
+    }
   }
 
   #perform({ activation, applied, poison, letter, revision, outSeq }: Release, seq: number): void {
     const { effects } = applied;
-    if (poison !== null) this.poisoned(activation, letter.input, poison, seq);
+    this.file({ activation, input: letter.input, poison, seq, revision, retired: effects.retired });
     if (activation.phase !== "live") return;
     activation.committedRevision = revision;
     for (const child of effects.stop) this.invocations.stop(activation, child);
@@ -108,7 +145,10 @@ export class Performer {
       if (activation.state.invocations.get(child)?.startedBy === invocation.startedBy)
         this.invocations.start(activation, child, invocation);
     }
-    if (effects.setTimers.length > 0 || effects.cancelTimers.length > 0 || effects.firedTimer !== undefined)
+    if (effects.resumed) {
+      this.invocations.resume(activation);
+      this.#rearm(activation);
+    } else if (effects.setTimers.length > 0 || effects.cancelTimers.length > 0 || effects.firedTimer !== undefined)
       this.#rearm(activation);
     if (outSeq > activation.releasableSeq) {
       activation.releasableSeq = outSeq;
@@ -122,8 +162,8 @@ export class Performer {
     armTimers(this.#o.clock, activation, this.#o.inject);
   }
 
-  #file(activation: Activation, message: DeadMessage): void {
-    void this.deadLetters.add(message).then((isDone) => {
+  #await(activation: Activation, stored: Promise<boolean>): void {
+    void stored.then((isDone) => {
       if (isDone) activation.unfiled--;
     });
   }
@@ -135,7 +175,7 @@ export class Performer {
       : addressOf(message.to);
     const messageId = `${activation.key}:${message.seq}`;
     activation.unfiled++;
-    this.#file(activation, {
+    const letter = this.deadLetters.add({
       reason: "refused",
       kind,
       id,
@@ -145,6 +185,7 @@ export class Performer {
       event: message.event,
       messageId,
     });
+    this.#await(activation, letter);
   }
 
   /** A named custom action: at most once, after the commit and under a lease. Its failure is the author's to see, not the actor's. */

@@ -13,6 +13,7 @@ import { CorruptRecordError, type TroupeError, UnknownKindError, VersionError } 
 import type { Shard } from "./families.ts";
 import { RECOVERY_PAGE } from "./limits.ts";
 import { decodeRecord, type JournalInput } from "./round.ts";
+import { filings } from "./performer.ts";
 import { loadState, type StoredState } from "./snapshots.ts";
 import type { KindVersions } from "./versions.ts";
 
@@ -162,10 +163,9 @@ function replay(engine: Engine, activation: Activation, seq: number, [timeMs, , 
       engine.options.log.error({ err: error, actor: activation.key, seq }, "Replay differs from what was committed");
     }
   }
-  if (poison !== null) {
-    applyPoison(kind, address, state, input, timeMs, poison);
-    activation.unfiled++;
-    engine.performer.poisoned(activation, input, poison, seq);
-  }
+  const retired =
+    poison === null ? undefined : applyPoison(kind, address, state, input, timeMs, poison).effects.retired;
+  activation.unfiled += filings(input, poison);
+  engine.performer.file({ activation, input, poison, seq, revision: state.revision, retired });
   activation.uncovered.push({ seq }, timeMs, body, poison);
 }

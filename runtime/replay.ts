@@ -11,6 +11,7 @@ import type { ActorKind } from "./define-actor.ts";
 import { decodeInput, type EventLike } from "./envelope.ts";
 import { HistoryGapError } from "./errors.ts";
 import { shardIn } from "./families.ts";
+import { statusOf } from "./hold.ts";
 import { type HistoryInput, readHistory } from "./history.ts";
 import type { Broker } from "./port.ts";
 import { type RunnableKind, runnable } from "./runnable.ts";
@@ -128,7 +129,7 @@ function replayStep(
     event: input.event,
     value: snapshot?.value ?? null,
     context: (snapshot?.context as unknown) ?? null,
-    status: state.stopped === null ? (snapshot?.status ?? "active") : "stopped",
+    status: statusOf(state),
     ...(poison !== null && { poison }),
   };
 }

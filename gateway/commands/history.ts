@@ -1,4 +1,4 @@
-/** `history` and `dead`: what actors took and what they could not take. Invariant: oldest first, one line each, nothing left out unsaid. */
+/** `history`: what an actor took. Invariant: oldest first, one line each, nothing left out unsaid. */
 import type { Command } from "commander";
 import { toJson } from "../json.ts";
 import { countArgument } from "./arguments.ts";
@@ -6,7 +6,7 @@ import { type CliDeps, CommandContext, common } from "./context.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { shorten, table, timeText } from "./output.ts";
 
-/** Inputs or dead letters shown unless --limit says otherwise: a screen or two. */
+/** Inputs shown unless --limit says otherwise: a screen or two. */
 const DEFAULT_LIMIT = 100;
 
 /** An event without its type, as short JSON. */
@@ -17,10 +17,7 @@ function fieldsText(event: unknown): string {
   return text === "{}" ? "" : shorten(text);
 }
 
-const typeOf = (event: unknown): string =>
-  typeof event === "object" && event !== null && "type" in event && typeof event.type === "string" ? event.type : "?";
-
-export function historyCommands(program: Command, deps: CliDeps): void {
+export function historyCommand(program: Command, deps: CliDeps): void {
   common(program.command("history").description("every input that an actor took"))
     .argument("<kind>", "kind of the actor")
     .argument("<id>", "id of the actor")
@@ -45,25 +42,6 @@ export function historyCommands(program: Command, deps: CliDeps): void {
         ]);
         const cut = entries.length > shown.length ? `… ${entries.length - shown.length} earlier: raise --limit\n` : "";
         return cut + table(["REVISION", "TIME", "SENDER", "EVENT", "FIELDS"], rows);
-      });
-    });
-  common(program.command("dead").description("dead letters: messages that no actor could take, with the cause"))
-    .option("--limit <count>", "the last so many letters", countArgument, DEFAULT_LIMIT)
-    .action(async ({ limit }: { limit: number }, command: Command) => {
-      const context = new CommandContext(deps, command);
-      const letters = await context.withClient((client) => client.deadLetters({ limit }));
-      context.output.print(letters, () => {
-        if (letters.length === 0) return "No dead letters";
-        const rows = letters.map((letter) => [
-          letter.seq,
-          timeText(letter.timeMs),
-          letter.reason,
-          `${letter.kind}/${letter.id}`,
-          typeOf(letter.event),
-          letter.sender,
-          letter.cause,
-        ]);
-        return table(["SEQ", "TIME", "REASON", "ACTOR", "EVENT", "FROM", "CAUSE"], rows);
       });
     });
 }

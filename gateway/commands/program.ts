@@ -2,11 +2,12 @@
 import { Command, CommanderError } from "commander";
 import { applyCommand } from "./apply.ts";
 import { type CliDeps, common } from "./context.ts";
+import { deadCommands } from "./dead.ts";
 import { devCommand } from "./dev.ts";
 import { EXIT, EXIT_HELP, type ExitCode, exitOf, messageOf } from "./exit.ts";
 import { explainCommand } from "./explain.ts";
 import { gatewayCommand } from "./gateway.ts";
-import { historyCommands } from "./history.ts";
+import { historyCommand } from "./history.ts";
 import { labCommand } from "./lab.ts";
 import { locksCommand } from "./locks.ts";
 import { messageCommands } from "./messages.ts";
@@ -37,7 +38,8 @@ export function makeProgram(deps: CliDeps, version: string): Command {
   nodesCommand(program, deps);
   explainCommand(program, deps);
   locksCommand(program, deps);
-  historyCommands(program, deps);
+  historyCommand(program, deps);
+  deadCommands(program, deps);
   replayCommand(program, deps);
   addHelp(program, "troupe");
   return program.showHelpAfterError("See `troupe --help`");

@@ -31,7 +31,7 @@ export async function observe(client: Client, clock: Clock, reporter: Reporter):
   );
   const dead = await client.broker.follow(
     client.names.stream.dead,
-    { subjects: [client.names.deadAll], from: "new" },
+    { subjects: [client.names.deadLetters], from: "new" },
     (message) => {
       const told = describeDead(message);
       if (told !== null) reporter.say("dead", told.text, told.data, message.timeMs);

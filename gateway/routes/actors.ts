@@ -9,7 +9,7 @@ const ACTOR = object(
   {
     kind: TEXT,
     id: TEXT,
-    status: { enum: ["active", "done", "error", "stopped"] },
+    status: { enum: ["active", "done", "error", "stopped", "quarantined"] },
     state: { ...ANYTHING, description: "XState's state value: a text, or an object for nested and parallel states" },
     context: ANYTHING,
     output: ANYTHING,

@@ -11,9 +11,9 @@ import { buildServer } from "../../gateway/server.ts";
 import { AgentNotFoundError } from "../../agents/errors.ts";
 import { parseDefinition } from "../../agents/definition.ts";
 import { makeNames } from "../../nats-config/subjects.ts";
-import type { ActorView, Client, HistoryEntry, NodeInfo } from "../../runtime/api.ts";
+import type { ActorView, Client, DeadLetter, HistoryEntry, NodeInfo } from "../../runtime/api.ts";
 import { systemClock } from "../../runtime/clock.ts";
-import { ActorNotFoundError } from "../../runtime/errors.ts";
+import { ActorNotFoundError, LetterNotFoundError } from "../../runtime/errors.ts";
 import { keyOf } from "../../runtime/address.ts";
 import type { AppendOptions, Broker, BrokerStatus } from "../../runtime/port.ts";
 
@@ -27,6 +27,7 @@ export interface Appended {
 export class FarSide {
   readonly actors = new Map<string, ActorView>();
   readonly histories = new Map<string, HistoryEntry[]>();
+  readonly letters: DeadLetter[] = [];
   readonly appended: Appended[] = [];
   readonly calls: string[] = [];
   readonly registered: string[] = [];
@@ -82,7 +83,21 @@ export class FarSide {
   };
 
   readonly client = (): Client => {
-    const made: Pick<Client, "names" | "broker" | "query" | "list" | "recent" | "nodes" | "history"> = {
+    const made: Pick<
+      Client,
+      | "names"
+      | "broker"
+      | "query"
+      | "list"
+      | "recent"
+      | "nodes"
+      | "history"
+      | "deadLetters"
+      | "deadLetter"
+      | "retryDeadLetter"
+      | "skipDeadLetter"
+      | "resume"
+    > = {
       names: makeNames(),
       // The gateway uses no more of the broker than this.
       broker: this.#broker() as Broker,
@@ -118,8 +133,24 @@ export class FarSide {
         this.#call(`history ${kind}/${id}`);
         return this.histories.get(keyOf(kind, id)) ?? [];
       },
+      deadLetters: async ({ limit = 0 } = {}) => {
+        this.#call(`dead ${limit}`);
+        return this.letters;
+      },
+      deadLetter: async (seq) => {
+        const found = this.letters.find((letter) => letter.seq === seq);
+        if (found === undefined) throw new LetterNotFoundError(`There is no dead letter ${seq}`);
+        return found;
+      },
+      retryDeadLetter: async (seq, { by, why, event }) => {
+        this.#call(`retry ${seq} ${by} ${why} ${event?.type ?? "-"}`);
+        return { n: 1 };
+      },
+      skipDeadLetter: async (seq, { by, why }) => this.#call(`skip ${seq} ${by} ${why}`),
+      resume: async (kind, id, { by, why }) =>
+        this.#call(`resume ${typeof kind === "string" ? kind : kind.kind}/${id} ${by} ${why}`),
     };
-    return made as Client; // the routes send nothing: what they must not use is not there
+    return made as Client; // the routes send no events to actors: what they must not use is not there
   };
 
   readonly desk = (): AgentDesk => ({

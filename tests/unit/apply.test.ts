@@ -369,7 +369,9 @@ describe("applyPoison()", () => {
     for (const timeMs of [0, 500, 1_000, 1_600]) poison(timeMs);
     expect(driver.state.stopped).toBe(null);
     poison(1_700);
-    expect(driver.state.stopped).toMatch(/quarantined after 3 poison messages in 1000 ms; the last: cause/);
+    expect(driver.state.stopped).toMatch(
+      /quarantined after 3 poison messages in 1000 ms; the last, dead letter k\/a@5, was "THROW": cause/,
+    );
   });
 
   test("restart begins anew, with the first state's own timers and work", () => {

@@ -6,13 +6,14 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openTokenFile } from "../../gateway/lab/token-file.ts";
 import { fetchDebianPackage } from "../../nats-config/debian-package.ts";
 import { claimDataDir } from "../../nats-config/data-dir.ts";
-import type { HistoryEntry, NodeInfo } from "../../runtime/api.ts";
+import type { DeadLetter, HistoryEntry, NodeInfo } from "../../runtime/api.ts";
 import {
   ActorNotFoundError,
   AddressError,
   BrokerUnavailableError,
   BusyError,
   DeadlineError,
+  LetterNotFoundError,
   PoisonMessageError,
   UnknownEventError,
   UnknownKindError,
@@ -61,6 +62,17 @@ const ENTRY: HistoryEntry = {
   timeMs: 1_767_225_600_000,
   sender: "c1",
   event: { type: "add", by: 2 },
+};
+const LETTER: DeadLetter = {
+  seq: 7,
+  reason: "poison",
+  kind: "counter",
+  id: "a",
+  cause: "TypeError: No number",
+  timeMs: 1_767_225_600_000,
+  sender: "c1",
+  event: { type: "add" },
+  revision: 2,
 };
 const LOCK = viewOf({
   kind: "resource",
@@ -146,6 +158,16 @@ const COMMANDS: readonly (readonly [args: readonly string[], world: CliWorld, js
     { kind: "counter", id: "a", total: 1, entries: [ENTRY] },
   ],
   [["dead"], { client: { deadLetters: async () => [] } }, []],
+  [["dead", "list"], { client: { deadLetters: async () => [LETTER] } }, [LETTER]],
+  [["dead", "show", "7"], { client: { deadLetter: async () => LETTER } }, LETTER],
+  [["dead", "retry", "7", "--why", "fixed"], { client: { retryDeadLetter: async () => ({ n: 1 }) } }, { n: 1 }],
+  [["dead", "edit", "7", "add", "--why", "w"], { client: { retryDeadLetter: async () => undefined } }, null],
+  [["dead", "skip", "7", "--why", "old"], { client: { skipDeadLetter: async () => undefined } }, { skipped: 7 }],
+  [
+    ["resume", "counter", "a", "--why", "w"],
+    { client: { resume: async () => ({ status: "active" }) } },
+    { status: "active" },
+  ],
 ];
 
 describe("every command", () => {
@@ -349,6 +371,8 @@ describe("the command line", () => {
       "history",
       "replay",
       "dead",
+      "dead retry",
+      "resume",
     ]) {
       const words = command.split(" ");
       expect(help.out).toMatch(new RegExp(`^  ${words[0]} `, "m"));
@@ -395,6 +419,29 @@ describe("the command line", () => {
     expect(shown.out).toContain("callers send to shard 7, whose owner passes it on");
     expect(shown.out).toContain("owner -, epoch 3, checkpoint 40");
     expect(shown.out).toMatch(/^n1\.abc +alive +1 +1\.250 +has not the label host=pi1$/m);
+  });
+
+  test("passes who, why and the changed event on, and wants a reason", async () => {
+    const asked: unknown[] = [];
+    const note = async (...args: unknown[]) => void asked.push(args);
+    const client = { retryDeadLetter: note, skipDeadLetter: note, resume: note };
+    const env = { USER: "ann" };
+    await cli(["dead", "edit", "7", "add", '{"by":2}', "--why", "was no number"], { client, env });
+    await cli(["dead", "retry", "8", "--why", "fixed", "--by", "bob"], { client, env });
+    await cli(["dead", "skip", "9", "--why", "old"], { client });
+    await cli(["resume", "counter", "a", "--why", "fixed"], { client, env });
+    expect(asked).toEqual([
+      [7, { by: "ann", why: "was no number", event: { type: "add", by: 2 } }],
+      [8, { by: "bob", why: "fixed" }],
+      [9, { by: "cli", why: "old" }],
+      ["counter", "a", { by: "ann", why: "fixed" }],
+    ]);
+    expect(await cli(["dead", "retry", "7"])).toMatchObject({
+      exit: 2,
+      err: expect.stringContaining("--why") as string,
+    });
+    const unknown = { deadLetter: async () => Promise.reject(new LetterNotFoundError("There is no dead letter 7")) };
+    expect(await cli(["dead", "show", "7"], { client: unknown })).toMatchObject({ exit: 4 });
   });
 
   test("passes deadline, priority and fields on", async () => {

@@ -42,6 +42,10 @@ function fakeClient(answers: Partial<Client>, onClose: () => void): Client {
     explainPlacement: missing("explainPlacement"),
     history: missing("history"),
     deadLetters: missing("deadLetters"),
+    deadLetter: missing("deadLetter"),
+    retryDeadLetter: missing("retryDeadLetter"),
+    skipDeadLetter: missing("skipDeadLetter"),
+    resume: missing("resume"),
     close: async () => onClose(),
     ...answers,
   };

@@ -214,6 +214,13 @@ describe("defineActor() refuses", () => {
     );
   });
 
+  test("failover without a standby, degrade of a machine that does not handle it", () => {
+    const make = (strategy: "failover" | "degrade") =>
+      defineActor({ kind: "k", machine: child, supervision: { strategy } });
+    expect(() => make("failover")).toThrow("give a standby");
+    expect(() => make("degrade")).toThrow('sends "supervision.degraded", which the machine handles in no state');
+  });
+
   test.each(["", "A", "1a", "a.b", "a b", "a*", "a>", "ä", "a".repeat(33)])("the kind %j", (kind) => {
     expect(() => defineActor({ kind, machine: child })).toThrow(/The kind .* is not valid: use/);
   });

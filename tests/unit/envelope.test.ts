@@ -67,7 +67,7 @@ describe("decodeInput()", () => {
 
   test.each([
     ["another version", 0, 2],
-    ["an unknown tag", 1, 4],
+    ["an unknown tag", 1, 5],
     ["a broken tag", 1, "ask"],
     ["a sender that is no text", 2, 5],
     ["a negative number", 3, -1],

@@ -1,6 +1,6 @@
 /** What the HTTP door shows of actors. Invariant: reads send nothing; one unreadable actor fails no list. */
 import { describe, expect, test } from "vitest";
-import { BusyError, DeadlineError } from "../../runtime/errors.ts";
+import { BusyError, DeadLetterError, DeadlineError, QuarantinedError } from "../../runtime/errors.ts";
 import { nodeInfo, openDoor } from "../support/gateway.ts";
 
 const STEP = {
@@ -49,6 +49,62 @@ describe("/health", () => {
     far.faults.clear();
     far.status = "disconnected";
     expect(await notReady()).toEqual([503, "NOT_READY"]);
+  });
+});
+
+describe("/api/dead", () => {
+  const letter = {
+    seq: 7,
+    reason: "poison",
+    kind: "counter",
+    id: "a",
+    cause: "TypeError: No number",
+    timeMs: 5,
+    sender: "c1",
+    event: { type: "add" },
+    revision: 2,
+  };
+  const mark = { verb: "retried", by: "ann", why: "w", timeMs: 6, isEdited: false, outcome: "applied" } as const;
+  const audit = { by: "ann", why: "fixed" };
+  const headers = { "content-type": "application/json" };
+
+  test("lists letters with what became of them, and shows one", async () => {
+    const { send, far } = await openDoor();
+    far.letters.push(letter, { ...letter, seq: 8, mark });
+    expect((await send({ url: "/api/dead?limit=5" })).json()).toEqual({ items: far.letters });
+    expect(far.calls).toEqual(["dead 5"]);
+    expect((await send({ url: "/api/dead/8" })).json()).toEqual({ ...letter, seq: 8, mark });
+    const unknown = await send({ url: "/api/dead/9" });
+    expect([unknown.statusCode, unknown.json<{ code: string }>().code]).toEqual([404, "LETTER_NOT_FOUND"]);
+  });
+
+  test("retries, edits, skips and resumes, with who and why", async () => {
+    const { send, far } = await openDoor();
+    const post = async (url: string, payload: object) => await send({ method: "POST", url, headers, payload });
+    expect((await post("/api/dead/7/retry", audit)).json()).toEqual({ reply: { n: 1 } });
+    await post("/api/dead/7/retry", { ...audit, event: { type: "add", by: 2 } });
+    expect((await post("/api/dead/7/skip", audit)).json()).toEqual({ skipped: 7 });
+    expect((await post("/api/actors/counter/a/resume", audit)).json()).toEqual({ state: null });
+    expect(far.calls).toEqual([
+      "retry 7 ann fixed -",
+      "retry 7 ann fixed add",
+      "skip 7 ann fixed",
+      "resume counter/a ann fixed",
+    ]);
+  });
+
+  test("refuses what says not who or why, and passes refusals on", async () => {
+    const { send, far } = await openDoor();
+    const post = async (url: string, payload: object) =>
+      (await send({ method: "POST", url, headers, payload })).json<{ status: number; code: string }>();
+    for (const payload of [{}, { by: "ann" }, { by: "ann", why: " " }, { ...audit, more: 1 }, { ...audit, event: {} }])
+      expect((await post("/api/dead/7/retry", payload)).status).toBeGreaterThanOrEqual(400);
+    expect((await post("/api/dead/0/skip", audit)).status).toBe(400);
+    expect(far.calls).toEqual([]);
+    far.faults.set("retry", () => new DeadLetterError("Dead letter 7 was retried before"));
+    expect(await post("/api/dead/7/retry", audit)).toMatchObject({ status: 409, code: "DEAD_LETTER" });
+    far.faults.set("resume", () => new QuarantinedError("It is"));
+    expect(await post("/api/actors/counter/a/resume", audit)).toMatchObject({ status: 409, code: "QUARANTINED" });
   });
 });
 
