@@ -57,5 +57,13 @@ export {
   type SkillRun,
   VersionConflictError,
 } from "./agents/index.ts";
-export { startPumps, systemKinds } from "./actors/index.ts";
+export {
+  crewKind,
+  crewWorker,
+  type CrewWorkerOptions,
+  startPumps,
+  systemKinds,
+  type WorkCall,
+} from "./actors/index.ts";
+export type { Capability, CrewPlan, CrewReply, Need, Work, WorkEnded } from "./actors/messages/crew.ts";
 export { type ComposedNode, composeNode, type ComposeOptions } from "./gateway/compose-node.ts";

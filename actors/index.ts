@@ -4,6 +4,7 @@ import type { Node } from "../runtime/api.ts";
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import type { ActorKind } from "../runtime/define-actor.ts";
 import type { Broker } from "../runtime/port.ts";
+import { crewKind } from "./crew.ts";
 import { deviceKind } from "./device.ts";
 import { startIngress } from "./ingress.ts";
 import type { RunSkill } from "./messages/task.ts";
@@ -15,7 +16,8 @@ import { resourceKind } from "./resource.ts";
 import { routerKind } from "./router.ts";
 import { taskActor } from "./task.ts";
 
-export { deviceKind, resourceKind, routerKind, taskActor };
+export { type CrewWorkerOptions, crewWorker, type WorkCall } from "./crew-worker.ts";
+export { crewKind, deviceKind, resourceKind, routerKind, taskActor };
 export type { PumpLog };
 
 export interface SystemKindsOptions {
@@ -28,6 +30,7 @@ export const systemKinds = ({ runSkill }: SystemKindsOptions): ActorKind[] => [
   resourceKind,
   routerKind,
   taskActor({ runSkill }),
+  crewKind,
 ];
 
 export interface PumpsOptions {

@@ -21,7 +21,7 @@ import {
   text,
   withDefault,
 } from "./readers.ts";
-import { isVersionRange, parseVersion } from "./version.ts";
+import { isVersionRange, parseVersion } from "../actors/version.ts";
 
 /** Tasks of one agent at once at most: each has a timer of the agent, and 1,024 are the runtime's limit. */
 export const MAX_PARALLEL_TASKS = 100;

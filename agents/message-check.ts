@@ -5,7 +5,7 @@ import { AddressError } from "../runtime/errors.ts";
 import { isPriority } from "../runtime/priority.ts";
 import { MAX_PARALLEL_TASKS } from "./definition-schema.ts";
 import { isFields } from "./skill-result.ts";
-import { parseVersion } from "./version.ts";
+import { parseVersion } from "../actors/version.ts";
 
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
 

@@ -12,7 +12,7 @@ import { ID_FORM } from "./definition-schema.ts";
 import { AgentNotFoundError, DefinitionInvalidError, VersionConflictError } from "./errors.ts";
 import { planOf } from "./plan.ts";
 import { decodeFields, encodeJson } from "./skill-result.ts";
-import { compareVersions, parseVersion } from "./version.ts";
+import { compareVersions, parseVersion } from "../actors/version.ts";
 
 /** Versions of all agents that one listing reads at most. */
 export const REGISTRY_LIST_LIMIT = 5_000;

@@ -12,7 +12,7 @@ import { nearest } from "../../agents/nearest.ts";
 import { planOf } from "../../agents/plan.ts";
 import { SkillRegistry } from "../../agents/skill.ts";
 import { builtInSkills } from "../../agents/skills/built-in.ts";
-import { compareVersions, isVersionRange, parseVersion } from "../../agents/version.ts";
+import { compareVersions, isVersionRange, parseVersion } from "../../actors/version.ts";
 import { makeNames } from "../../nats-config/subjects.ts";
 import type { Broker } from "../../runtime/port.ts";
 
