@@ -62,3 +62,10 @@ export function checkedEnd({ work, state, result, reason }: WorkEnded): WorkEnde
   const text = typeof reason === "string" ? reason.slice(0, TEXT_LIMIT_CHARS).toWellFormed() : null;
   return { ...ended, state, result: result ?? null, reason: text };
 }
+
+/** Reads `scan` or `scan@^1.2.0`; null: neither. */
+export function needOf(text: string): Need | null {
+  const at = text.indexOf("@");
+  const need = at < 0 ? { name: text } : { name: text.slice(0, at), version: text.slice(at + 1) };
+  return needsProblem([need]) === null ? need : null;
+}

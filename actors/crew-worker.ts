@@ -6,6 +6,7 @@ import { enqueueActions, fromPromise, setup } from "xstate";
 import { ref } from "../runtime/author.ts";
 import { type ActorKind, defineActor } from "../runtime/define-actor.ts";
 import { DefinitionError } from "../runtime/errors.ts";
+import type { Placement } from "../runtime/families.ts";
 import { plainError } from "../runtime/thrown.ts";
 import { now, sender } from "../runtime/transition-scope.ts";
 import { addressOf } from "../runtime/address.ts";
@@ -31,6 +32,8 @@ export interface CrewWorkerOptions {
   readonly slots?: number;
   /** One piece of work takes at most this long, in ms. Default that of every invocation. */
   readonly deadlineMs?: number;
+  /** Where workers may be, as of every kind. */
+  readonly placement?: Placement;
 }
 
 interface WorkerContext {
@@ -124,7 +127,7 @@ function endOf(work: string, event: WorkerEvent): WorkEnded {
  * @throws {DefinitionError} The capabilities or slots are not valid.
  */
 export function crewWorker(options: CrewWorkerOptions): ActorKind {
-  const { kind, capabilities = [], slots = 1, deadlineMs } = options;
+  const { kind, capabilities = [], slots = 1, deadlineMs, placement } = options;
   const problem = capabilitiesProblem(capabilities);
   if (problem !== null) throw new DefinitionError(`Kind "${kind}" cannot be of workers: ${problem}`);
   if (!(Number.isSafeInteger(slots) && slots >= 1 && slots <= SLOT_LIMIT))
@@ -135,6 +138,7 @@ export function crewWorker(options: CrewWorkerOptions): ActorKind {
     // One that cannot go on tells its crew, which hires another.
     supervision: { strategy: "escalate", supervisor: ({ id }) => ({ kind: CREW_KIND, id: crewOf(id) }) },
     ...(deadlineMs !== undefined && { invocationDeadlineMs: deadlineMs }),
+    ...(placement !== undefined && { placement }),
   });
 }
 

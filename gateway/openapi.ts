@@ -23,6 +23,7 @@ export async function describeRoutes(app: FastifyInstance, version: string): Pro
         { name: "dead", description: "Messages that no actor could take, and what is done about them" },
         { name: "tasks", description: "Pieces of agent work" },
         { name: "resources", description: "Locks on devices" },
+        { name: "crews", description: "Work, who does it, and who could" },
         { name: "nodes", description: "The cluster" },
         { name: "agents", description: "Agent definitions and their live state" },
       ],

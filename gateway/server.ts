@@ -21,6 +21,7 @@ import { PROBLEM_TYPE, problemOf } from "./problem.ts";
 import { actorRoutes } from "./routes/actors.ts";
 import { agentRoutes } from "./routes/agents.ts";
 import { deadRoutes } from "./routes/dead.ts";
+import { crewRoutes } from "./routes/crews.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
@@ -98,6 +99,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     deadRoutes,
     taskRoutes,
     resourceRoutes,
+    crewRoutes,
     nodeRoutes,
     agentRoutes,
   ]) {

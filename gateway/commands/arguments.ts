@@ -1,5 +1,7 @@
 /** Arguments of the command line as values. Invariant: what is not valid is a usage error that quotes it and says what is. */
 import { InvalidArgumentError } from "commander";
+import type { Need } from "../../actors/messages/crew.ts";
+import { needOf } from "../../actors/crew-request.ts";
 import { DURATION_FORM, parseDuration } from "../../agents/duration.ts";
 import { isRole, type Role, ROLES } from "../../runtime/families.ts";
 import { isPriority, PRIORITIES, type Priority } from "../../runtime/priority.ts";
@@ -84,4 +86,11 @@ export function weightArgument(text: string): number {
   const weight = Number(text);
   if (/^\d{1,4}(\.\d{1,3})?$/.test(text) && weight > 0) return weight;
   throw new InvalidArgumentError(`${quote(text)} is no weight: give a number above 0, like 2 or 0.5`);
+}
+
+/** What a worker must be able to do, as `scan` or `scan@^1.2.0`. */
+export function needArgument(text: string): Need {
+  const need = needOf(text);
+  if (need !== null) return need;
+  throw new InvalidArgumentError(`${quote(text)} is no capability: give a name, or name@range such as scan@^1.2.0`);
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { applyCommand } from "./apply.ts";
 import { type CliDeps, common } from "./context.ts";
 import { deadCommands } from "./dead.ts";
+import { crewsCommand } from "./crews.ts";
 import { devCommand } from "./dev.ts";
 import { EXIT, EXIT_HELP, type ExitCode, exitOf, messageOf } from "./exit.ts";
 import { explainCommand } from "./explain.ts";
@@ -40,6 +41,7 @@ export function makeProgram(deps: CliDeps, version: string): Command {
   locksCommand(program, deps);
   historyCommand(program, deps);
   deadCommands(program, deps);
+  crewsCommand(program, deps);
   replayCommand(program, deps);
   addHelp(program, "troupe");
   return program.showHelpAfterError("See `troupe --help`");

@@ -12,7 +12,7 @@ import { nearest } from "../../agents/nearest.ts";
 import { planOf } from "../../agents/plan.ts";
 import { SkillRegistry } from "../../agents/skill.ts";
 import { builtInSkills } from "../../agents/skills/built-in.ts";
-import { compareVersions, isVersionRange, parseVersion } from "../../actors/version.ts";
+import { compareVersions, fitsRange, isVersionRange, parseVersion } from "../../actors/version.ts";
 import { makeNames } from "../../nats-config/subjects.ts";
 import type { Broker } from "../../runtime/port.ts";
 
@@ -233,4 +233,29 @@ test("nearest() finds typing errors, swaps included, and nothing far off", () =>
   expect(nearest("wiat", names)).toBe("wait");
   expect(nearest("reboot", names)).toBeUndefined();
   expect(nearest("x".repeat(5_000), names)).toBeUndefined();
+});
+
+test.each([
+  ["1.2.3", "*", true],
+  ["1.2.3", "1.2.3", true],
+  ["1.2.4", "=1.2.3", false],
+  ["1.9.0", "^1.2.0", true],
+  ["2.0.0", "^1.2.0", false],
+  ["1.1.9", "^1.2.0", false],
+  ["0.3.0", "^0.2.3", false],
+  ["0.2.9", "^0.2.3", true],
+  ["0.0.4", "^0.0.3", false],
+  ["1.2.9", "~1.2.3", true],
+  ["1.3.0", "~1.2.3", false],
+  ["1.5.0", ">=1.0.0 <2.0.0", true],
+  ["2.0.0", ">=1.0.0 <2.0.0", false],
+  ["1.0.0", ">1.0.0", false],
+  ["1.0.0", "<=1.0.0", true],
+  ["2.0.0-rc.1", "^1.2.0", false],
+  ["1.3.0-rc.1", "^1.2.0", false],
+  ["1.3.0-rc.2", ">=1.3.0-rc.1", true],
+  ["one", "*", false],
+  ["1.0.0", "newest", false],
+])("fitsRange(%j, %j) is %j", (version, range, fits) => {
+  expect(fitsRange(version, range)).toBe(fits);
 });

@@ -18,6 +18,8 @@ const ROUTES = [
   "GET /api/tasks/{id}",
   "GET /api/resources",
   "GET /api/resources/{id}",
+  "GET /api/crews",
+  "GET /api/crews/{id}",
   "GET /api/nodes",
   "GET /api/agents",
   "GET /api/agents/{id}",
