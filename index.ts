@@ -61,6 +61,7 @@ export {
   crewKind,
   crewWorker,
   type CrewWorkerOptions,
+  leaseWriter,
   startPumps,
   systemKinds,
   type WorkCall,

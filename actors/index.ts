@@ -12,22 +12,27 @@ import { watchMisaddressed } from "./misaddressed.ts";
 import { startPoolPump } from "./pool-pump.ts";
 import { Presence } from "./presence.ts";
 import type { Pump, PumpDeps, PumpLog } from "./pump.ts";
-import { resourceKind } from "./resource.ts";
+import type { WriteLease } from "./lease-store.ts";
+import { resourceActor } from "./resource.ts";
 import { routerKind } from "./router.ts";
 import { taskActor } from "./task.ts";
 
 export { type CrewWorkerOptions, crewWorker, type WorkCall } from "./crew-worker.ts";
-export { crewKind, deviceKind, resourceKind, routerKind, taskActor };
+export { judgeToken, type Lease, type LeaseVerdict } from "./lease.ts";
+export { leaseWriter, readLease } from "./lease-store.ts";
+export { crewKind, deviceKind, routerKind, taskActor };
 export type { PumpLog };
 
 export interface SystemKindsOptions {
   /** How a task's steps reach the world. */
   readonly runSkill: RunSkill;
+  /** How hosts come to know who holds a lock: {@link leaseWriter}. */
+  readonly writeLease: WriteLease;
 }
 
-export const systemKinds = ({ runSkill }: SystemKindsOptions): ActorKind[] => [
+export const systemKinds = ({ runSkill, writeLease }: SystemKindsOptions): ActorKind[] => [
   deviceKind,
-  resourceKind,
+  resourceActor({ writeLease }),
   routerKind,
   taskActor({ runSkill }),
   crewKind,

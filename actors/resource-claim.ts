@@ -1,37 +1,23 @@
 /**
- * Who asks a lock for what, and why it may not have it. Invariant: pure; a request that passes here leaves the lock with
- * at most one holder, and only the holder of the newest token may renew or release.
+ * Who asks a lock for what, and why it may not have it. Invariant: pure; only the holder of a token may use it, only a
+ * client may give an operator's command, and whatever is refused is refused with the way out.
  */
+import { addressOf, keyOf } from "../runtime/address.ts";
 import { isPriority } from "../runtime/priority.ts";
-import { sender } from "../runtime/transition-scope.ts";
-import type { RefusalCode, ResourceMessage } from "./messages/resource.ts";
-import { positionOf, type Queue, QUEUE_LIMIT } from "./resource-queue.ts";
+import { PREEMPTION_POLICIES, type RefusalCode, type ResourceMessage } from "./messages/resource.ts";
+import { positionOf, QUEUE_LIMIT } from "./resource-queue.ts";
+import { heldBy, heldUnder, type ResourceContext } from "./resource-state.ts";
 
 /** Shortest lock, in ms: below it a renewal cannot be relied on to arrive in time. */
 export const LOCK_TTL_MIN_MS = 100;
 /** Longest lock without a renewal, in ms: a day. A forgotten one frees itself. */
 export const LOCK_TTL_MAX_MS = 86_400_000;
-
-export interface Grant {
-  readonly token: number;
-  readonly holder: string;
-  readonly grantedAtMs: number;
-  readonly endedAtMs: number | null;
-  readonly reason: "released" | "expired" | "cancelled" | null;
-}
-
-export interface ResourceContext {
-  readonly resource: string;
-  /** The last one issued; 0 before the first grant. */
-  readonly token: number;
-  readonly holder: string | null;
-  readonly ttlMs: number | null;
-  readonly grantedAtMs: number | null;
-  readonly expiresAtMs: number | null;
-  readonly queue: Queue;
-  /** Latest grants, latest last, the present one included. */
-  readonly history: readonly Grant[];
-}
+/** Places of a counted resource at most: beyond it is no scarce thing. */
+export const CAPACITY_MAX = 1_000;
+/** Longest reason that an operator gives, in characters. */
+const WHY_LIMIT_CHARS = 500;
+/** The kind of the actor that finds cycles of waiters. */
+export const WAIT_GRAPH_KIND = "wait-graph";
 
 export interface Problem {
   readonly code: RefusalCode;
@@ -44,85 +30,179 @@ const ACTOR_KEY = /^[a-z][a-z0-9-]*\/[A-Za-z0-9_:@=+~-]+$/;
 
 /** Actors have an address to be told at; clients ask again. */
 export const isActor = (holder: string): boolean => !holder.startsWith(CLIENT) && ACTOR_KEY.test(holder);
+const isClient = (value: unknown): boolean => typeof value === "string" && CLIENT_NAME.test(value);
 
 /** The sending actor; else the name that a client gives itself; null if it gives none. An actor cannot speak for others. */
-export function requesterOf(event: ResourceMessage): string | null {
-  const from = sender();
-  if (isActor(from)) return from;
-  const named: unknown = event.holder;
-  return typeof named === "string" && CLIENT_NAME.test(named) ? named : null;
+export function requesterOf(
+  sender: string,
+  event: { readonly type: string; readonly holder?: unknown; readonly by?: unknown },
+): string | null {
+  if (isActor(sender)) return sender;
+  const named = event.holder ?? event.by;
+  return isClient(named) ? (named as string) : null;
 }
 
-export function isHolder(context: ResourceContext, event: ResourceMessage): boolean {
-  return context.holder !== null && requesterOf(event) === context.holder;
-}
+const bad = (message: string): Problem => ({ code: "BAD_REQUEST", message });
+const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 100) ?? "undefined";
+const isWhole = (value: unknown, min: number, max: number): boolean =>
+  Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max;
 
 /** Why the request cannot be met in this state, or null. */
-export function problemOf(context: ResourceContext, event: ResourceMessage): Problem | null {
+export function problemOf(lock: ResourceContext, event: ResourceMessage, who: string | null): Problem | null {
   switch (event.type) {
     case "acquire":
-      return acquireProblem(context, event);
+      return acquireProblem(lock, event, who);
     case "release":
     case "renew":
-      return tokenProblem(context, event);
+    case "yield":
+    case "answerRelease":
+      return tokenProblem(lock, event, who);
     case "cancel":
-      return cancelProblem(context, event);
+      return cancelProblem(lock, who);
+    case "stopped":
+      return stoppedProblem(lock, event.token, who);
+    case "askRelease":
+      return askProblem(lock, event, who);
+    case "bump":
+      return (
+        operatorProblem(event, who) ??
+        (positionOf(lock.queue, event.waiter) > 0 ? null : notWaiting(lock, event.waiter))
+      );
+    case "takeover":
+      return operatorProblem(event, who) ?? ttlProblem(event.ttlMs) ?? takeoverProblem(lock, event);
+    case "maintain":
+      return (
+        operatorProblem(event, who) ??
+        (typeof event.on === "boolean" ? null : bad("The field on is neither true nor false"))
+      );
+    case "configure":
+      return configureProblem(event, who);
+    case "refuseWaiter":
+      return isFrom(who, (kind) => kind === WAIT_GRAPH_KIND)
+        ? null
+        : bad("Only the wait-for graph refuses a waiter: use cancel");
+    case "hostLost":
+    case "hostBack":
+      return who === keyOf("device", lock.resource)
+        ? null
+        : bad("Only the device itself tells of its host: use maintain");
   }
 }
 
-function acquireProblem(context: ResourceContext, event: ResourceMessage & { type: "acquire" }): Problem | null {
-  const who = requesterOf(event);
+const isFrom = (who: string | null, isKind: (kind: string) => boolean): boolean =>
+  who !== null && isActor(who) && isKind(addressOf(who).kind);
+
+function acquireProblem(
+  lock: ResourceContext,
+  event: ResourceMessage & { type: "acquire" },
+  who: string | null,
+): Problem | null {
   if (who === null)
-    return {
-      code: "BAD_REQUEST",
-      message: 'The lock needs to know its holder: send from an actor, or give holder: "client/<name>"',
-    };
-  if (!isPriority(event.priority)) {
-    return {
-      code: "BAD_REQUEST",
-      message: `The priority ${JSON.stringify(event.priority)} is not known: use critical, high, normal or low`,
-    };
-  }
-  if (!Number.isSafeInteger(event.ttlMs) || event.ttlMs < LOCK_TTL_MIN_MS || event.ttlMs > LOCK_TTL_MAX_MS) {
-    return {
-      code: "BAD_REQUEST",
-      message: `The ttlMs ${JSON.stringify(event.ttlMs)} is not a whole number from ${LOCK_TTL_MIN_MS} to ${LOCK_TTL_MAX_MS}`,
-    };
-  }
-  const hasPlace = context.holder === null || context.holder === who || positionOf(context.queue, who) > 0;
-  if (!hasPlace && context.queue.length >= QUEUE_LIMIT) {
-    return {
-      code: "QUEUE_FULL",
-      message: `Resource "${context.resource}" has ${QUEUE_LIMIT} waiters: try again later`,
-    };
-  }
+    return bad('The lock needs to know its holder: send from an actor, or give holder: "client/<name>"');
+  if (!isPriority(event.priority))
+    return bad(`The priority ${shown(event.priority)} is not known: use critical, high, normal or low`);
+  const { permits = 1 } = event;
+  if (!isWhole(permits, 1, lock.capacity))
+    return bad(
+      `The permits ${shown(permits)} are not a whole number from 1 to ${lock.capacity}, which is what "${lock.resource}" has`,
+    );
+  const ttl = ttlProblem(event.ttlMs);
+  if (ttl !== null) return ttl;
+  const hasPlace = lock.holders.length === 0 || heldBy(lock, who) !== undefined || positionOf(lock.queue, who) > 0;
+  if (!hasPlace && lock.queue.length >= QUEUE_LIMIT)
+    return { code: "QUEUE_FULL", message: `Resource "${lock.resource}" has ${QUEUE_LIMIT} waiters: try again later` };
   return null;
 }
 
-function tokenProblem(
-  context: ResourceContext,
-  event: ResourceMessage & { type: "release" | "renew" },
-): Problem | null {
-  if (context.holder === null || event.token !== context.token) {
+const ttlProblem = (ttlMs: unknown): Problem | null =>
+  isWhole(ttlMs, LOCK_TTL_MIN_MS, LOCK_TTL_MAX_MS)
+    ? null
+    : bad(`The ttlMs ${shown(ttlMs)} is not a whole number from ${LOCK_TTL_MIN_MS} to ${LOCK_TTL_MAX_MS}`);
+
+type WithToken = ResourceMessage & { type: "release" | "renew" | "yield" | "answerRelease" };
+
+function tokenProblem(lock: ResourceContext, event: WithToken, who: string | null): Problem | null {
+  const held = heldUnder(lock, event.token);
+  if (held === undefined) return { code: "STALE_TOKEN", message: staleText(lock, event.token) };
+  const isAnonymousClient = who === null && !isActor(held.holder);
+  if (who !== held.holder && !isAnonymousClient)
     return {
-      code: "STALE_TOKEN",
-      message: `Token ${JSON.stringify(event.token)} of resource "${context.resource}" is over: the last one issued is ${context.token}; stop acting under it`,
+      code: "NOT_HOLDER",
+      message: `Resource "${lock.resource}" is held by "${held.holder}": only it may ${event.type}`,
     };
-  }
-  const who = requesterOf(event);
-  const isAnonymousClient = who === null && !isActor(context.holder);
-  if (who === context.holder || isAnonymousClient) return null;
-  return {
-    code: "NOT_HOLDER",
-    message: `Resource "${context.resource}" is held by "${context.holder}": only it may ${event.type}`,
-  };
+  if (event.type === "answerRelease" && typeof event.accept !== "boolean")
+    return bad("The field accept is neither true nor false");
+  return null;
 }
 
-function cancelProblem(context: ResourceContext, event: ResourceMessage & { type: "cancel" }): Problem | null {
-  const who = requesterOf(event);
-  if (who !== null && (who === context.holder || positionOf(context.queue, who) > 0)) return null;
-  return {
-    code: "NOT_WAITING",
-    message: `${who === null ? "The sender" : `"${who}"`} neither holds resource "${context.resource}" nor waits for it`,
-  };
+/** Says how the grant ended, to one who may not have heard. */
+export function staleText({ resource, token: last, history }: ResourceContext, token: unknown): string {
+  const past = history.find((each) => each.token === token);
+  const by = past?.by ? ` by "${past.by}"` : "";
+  const why = past?.why ? `: ${past.why}` : "";
+  const how = past?.reason ? ` (${past.reason}${by}${why})` : "";
+  return `Token ${shown(token)} of resource "${resource}" is over${how}: the last one issued is ${last}; stop acting under it`;
+}
+
+function notWaiting({ resource }: ResourceContext, who: string | null): Problem {
+  const name = who === null ? "The sender" : `"${who}"`;
+  return { code: "NOT_WAITING", message: `${name} neither holds resource "${resource}" nor waits for it` };
+}
+
+function cancelProblem(lock: ResourceContext, who: string | null): Problem | null {
+  const isThere =
+    who !== null &&
+    (heldBy(lock, who) !== undefined || positionOf(lock.queue, who) > 0 || lock.stopping?.to.holder === who);
+  return isThere ? null : notWaiting(lock, who);
+}
+
+function stoppedProblem({ resource, stopping }: ResourceContext, token: unknown, who: string | null): Problem | null {
+  if (stopping !== null && stopping.token === token && stopping.holder === who) return null;
+  return { code: "STALE_TOKEN", message: `Nobody waits for ${shown(token)} of resource "${resource}" to stop` };
+}
+
+function askProblem(
+  lock: ResourceContext,
+  event: ResourceMessage & { type: "askRelease" },
+  who: string | null,
+): Problem | null {
+  if (who === null) return bad('The lock needs to know who asks: send from an actor, or give holder: "client/<name>"');
+  if (!isWhole(event.byMs, 0, Number.MAX_SAFE_INTEGER))
+    return bad(`The byMs ${shown(event.byMs)} is no time in ms since 1970`);
+  return heldUnder(lock, event.token) === undefined
+    ? { code: "STALE_TOKEN", message: staleText(lock, event.token) }
+    : null;
+}
+
+function operatorProblem(
+  { by, why }: { readonly by: unknown; readonly why: unknown },
+  who: string | null,
+): Problem | null {
+  if (who === null || isActor(who) || who !== by)
+    return bad('An operator\'s command names who gives it: by: "client/<name>"');
+  const isGiven = typeof why === "string" && why.trim() !== "" && why.length <= WHY_LIMIT_CHARS;
+  return isGiven ? null : bad(`An operator's command says why, in 1 to ${WHY_LIMIT_CHARS} characters`);
+}
+
+function takeoverProblem(lock: ResourceContext, event: ResourceMessage & { type: "takeover" }): Problem | null {
+  const { priority = "critical", by } = event;
+  if (!isPriority(priority))
+    return bad(`The priority ${shown(priority)} is not known: use critical, high, normal or low`);
+  const { stopping } = lock;
+  return stopping === null || stopping.to.holder === by
+    ? null
+    : bad(`Resource "${lock.resource}" is being taken over by "${stopping.to.holder}": try again in some seconds`);
+}
+
+function configureProblem(event: ResourceMessage & { type: "configure" }, who: string | null): Problem | null {
+  const { by, capacity = 1, policy = "wait", graceMs = 0 } = event;
+  const operator = operatorProblem({ by, why: "configured" }, who);
+  if (operator !== null) return operator;
+  if (!isWhole(capacity, 1, CAPACITY_MAX))
+    return bad(`The capacity ${shown(capacity)} is not a whole number from 1 to ${CAPACITY_MAX}`);
+  if (!(PREEMPTION_POLICIES as readonly unknown[]).includes(policy))
+    return bad(`The policy ${shown(policy)} is not known: use ${PREEMPTION_POLICIES.join(", ")}`);
+  return isWhole(graceMs, 0, LOCK_TTL_MAX_MS)
+    ? null
+    : bad(`The graceMs ${shown(graceMs)} is not a whole number from 0 to ${LOCK_TTL_MAX_MS}`);
 }

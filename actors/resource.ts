@@ -1,240 +1,158 @@
 /**
- * An exclusive lock with a line of waiters. Invariant: at most one holder at any time, tokens only grow and are never
- * issued twice, and every waiter ends with a grant or with a reason.
+ * A lock with a line of waiters, and the lease that shows it to hosts. Invariant: at any time no more hold than the capacity
+ * allows, tokens only grow and are never issued twice, and every waiter ends with a grant or with a reason.
  */
-import { assign, enqueueActions, setup } from "xstate";
+import { assign, enqueueActions, fromPromise, setup } from "xstate";
 import { addressOf } from "../runtime/address.ts";
 import { publish, ref, reply } from "../runtime/author.ts";
-import { defineActor } from "../runtime/define-actor.ts";
-import { now } from "../runtime/transition-scope.ts";
+import { type ActorKind, defineActor } from "../runtime/define-actor.ts";
+import { now, sender } from "../runtime/transition-scope.ts";
+import { leaseOf } from "./lease.ts";
+import type { LeaseWrite, WriteLease } from "./lease-store.ts";
 import { placeOf } from "./messages/event.ts";
-import { RESOURCE_POOL, type ResourceFact, type ResourceMessage, type ResourceReply } from "./messages/resource.ts";
-import { isActor, isHolder, problemOf, requesterOf, type ResourceContext } from "./resource-claim.ts";
-import { enqueue, leave, positionOf, type Queue, type Waiter } from "./resource-queue.ts";
+import { RESOURCE_POOL, type ResourceMessage } from "./messages/resource.ts";
+import { isActor, requesterOf } from "./resource-claim.ts";
+import type { LockFact } from "./resource-grants.ts";
+import { type Decision, decide } from "./resource-rules.ts";
+import { migrateLock } from "./resource-migration.ts";
+import { dueAtMs, type LockState, newLock, type ResourceContext, stateOf } from "./resource-state.ts";
 
-/** Grants kept for a reader, latest last. All of them are in the pool {@link RESOURCE_POOL}. */
-export const GRANT_HISTORY = 50;
-
-type EndReason = "released" | "expired" | "cancelled";
-
-function granted(
-  context: ResourceContext,
-  to: Pick<Waiter, "holder" | "ttlMs">,
-  queue: Queue,
-): Partial<ResourceContext> {
-  const token = context.token + 1;
-  const grant = { token, holder: to.holder, grantedAtMs: now(), endedAtMs: null, reason: null };
-  return {
-    token,
-    holder: to.holder,
-    ttlMs: to.ttlMs,
-    grantedAtMs: now(),
-    expiresAtMs: now() + to.ttlMs,
-    queue,
-    history: [...context.history, grant].slice(-GRANT_HISTORY),
-  };
+interface Context extends ResourceContext {
+  /** Sequence of the lease's entry as last known; null: unknown. */
+  readonly leaseSeq: number | null;
 }
 
-function ended(context: ResourceContext, reason: EndReason): Partial<ResourceContext> {
-  // An outage may delay the timer: what counts is when the grant was over, not when that was noticed.
-  const endedAtMs = reason === "expired" ? (context.expiresAtMs ?? now()) : now();
-  const history = context.history.map((grant) =>
-    grant.token === context.token ? { ...grant, endedAtMs, reason } : grant,
-  );
-  return { holder: null, ttlMs: null, grantedAtMs: null, expiresAtMs: null, history };
+/** Commands, the lock's own timer, and the ends of its writes of the lease. */
+function decisionOf({ context, event }: { readonly context: Context; readonly event: ResourceMessage }): Decision {
+  const command = event.type.startsWith("xstate.") ? ({ type: "timePassed" } as const) : event;
+  return decide(context, command, requesterOf(sender(), event), now());
 }
 
-/** What is said of the lock in its pool. `holder` is the one that the news is about. */
-function news(context: ResourceContext, holder: string | null) {
-  const place = placeOf(context.resource);
+/** What is said of the lock in its pool. */
+function news({ resource, queue }: ResourceContext, { about }: LockFact) {
+  const place = placeOf(resource);
   return {
-    resource: context.resource,
-    token: context.token,
-    holder,
-    waiting: context.queue.length,
+    resource,
+    ...about,
+    waiting: queue.length,
     ...(place !== null && { host_name: place.host, device_id: place.device }),
   };
 }
 
-/** The holder whose grant has just ended. */
-const lastHolder = (context: ResourceContext): string | null => context.history.at(-1)?.holder ?? null;
-
-function grantReply(context: ResourceContext): ResourceReply {
-  return { ok: true, state: "granted", token: context.token, expiresAtMs: context.expiresAtMs ?? 0 };
-}
-
-const grantFact = (context: ResourceContext): ResourceFact => ({
-  type: "resource.granted",
-  resource: context.resource,
-  token: context.token,
-  expiresAtMs: context.expiresAtMs ?? 0,
-});
-
 const base = setup({
-  types: {} as { context: ResourceContext; events: ResourceMessage; input: { readonly id: string } },
-  delays: { ttl: ({ context }) => Math.max(0, (context.expiresAtMs ?? 0) - now()) },
+  types: {} as { context: Context; events: ResourceMessage; input: { readonly id: string } },
+  actors: {
+    writeLease: fromPromise<number | null, LeaseWrite>(() =>
+      Promise.reject(new Error("Provide writeLease: make the kind with resourceActor({ writeLease })")),
+    ),
+  },
+  // Named as in version 1, whose timers may still be stored.
+  delays: { ttl: ({ context }) => Math.max(0, (dueAtMs(context) ?? 0) - now()) },
   guards: {
-    isRefused: ({ context, event }) => problemOf(context, event) !== null,
-    isHolder: ({ context, event }) => isHolder(context, event),
-    isAwaited: ({ context }) => context.queue.length > 0,
+    isRefused: (args) => decisionOf(args).problem !== null,
+    /** Nothing that the state shows changes: no need to write the lease and to time what is due anew. */
+    isQuiet: (args) => {
+      const { lock } = decisionOf(args);
+      const { context } = args;
+      return (
+        lock.leaseVersion === context.leaseVersion &&
+        dueAtMs(lock) === dueAtMs(context) &&
+        stateOf(lock) === stateOf(context)
+      );
+    },
+    is: ({ context }, state: LockState) => stateOf(context) === state,
   },
   actions: {
-    refuse: enqueueActions(({ context, event, enqueue: add }) => {
-      const problem = problemOf(context, event);
+    refuse: enqueueActions(({ context, event, enqueue }) => {
+      const { problem } = decisionOf({ context, event });
       if (problem === null) return;
-      add(reply((): ResourceReply => ({ ok: false, ...problem })));
-      const who = requesterOf(event);
+      enqueue(reply(() => ({ ok: false, ...problem })));
+      const who = requesterOf(sender(), event);
       // Only those who wait for an answer by message get one: a stale release changes nothing and needs none.
-      if (who !== null && isActor(who) && (event.type === "acquire" || event.type === "cancel")) {
-        const { kind, id } = addressOf(who);
-        add.sendTo(ref(kind, id), { type: "resource.refused", resource: context.resource, reason: problem.message });
+      if (who === null || !isActor(who) || (event.type !== "acquire" && event.type !== "cancel")) return;
+      const { kind, id } = addressOf(who);
+      enqueue.sendTo(ref(kind, id), { type: "resource.refused", resource: context.resource, reason: problem.message });
+    }),
+    /** Keeps what was decided, answers, and says each fact: to the one concerned, then to all. */
+    obey: enqueueActions(({ context, event, enqueue }) => {
+      const { lock, facts, reply: answer } = decisionOf({ context, event });
+      enqueue.assign(lock);
+      if (answer !== null) enqueue(reply(() => answer));
+      for (const fact of facts) {
+        const { type, priority, tell } = fact;
+        if (tell !== null && isActor(tell.to)) {
+          const { kind, id } = addressOf(tell.to);
+          enqueue.sendTo(ref(kind, id), tell.fact);
+        }
+        if (type !== null) enqueue(publish(RESOURCE_POOL, () => ({ type, priority, data: news(lock, fact) })));
       }
     }),
-    grantAsker: assign(({ context, event }) => {
-      const holder = requesterOf(event);
-      return event.type === "acquire" && holder !== null
-        ? granted(context, { holder, ttlMs: event.ttlMs }, leave(context.queue, holder))
-        : {};
-    }),
-    grantNext: assign(({ context }) => {
-      const [next, ...others] = context.queue;
-      return next === undefined ? {} : granted(context, next, others);
-    }),
-    extend: assign(({ context }) => ({ expiresAtMs: now() + (context.ttlMs ?? 0) })),
-    joinLine: assign(({ context, event }) => {
-      const holder = requesterOf(event);
-      if (event.type !== "acquire" || holder === null) return {};
-      return {
-        queue:
-          enqueue(context.queue, { holder, priority: event.priority, ttlMs: event.ttlMs, sinceMs: now() }) ??
-          context.queue,
-      };
-    }),
-    leaveLine: assign(({ context, event }) => ({ queue: leave(context.queue, requesterOf(event) ?? "") })),
-    endReleased: assign(({ context }) => ended(context, "released")),
-    endCancelled: assign(({ context }) => ended(context, "cancelled")),
-    endExpired: assign(({ context }) => ended(context, "expired")),
-    tellGranted: enqueueActions(({ context, enqueue: add }) => {
-      if (context.holder === null || !isActor(context.holder)) return;
-      const { kind, id } = addressOf(context.holder);
-      add.sendTo(ref(kind, id), grantFact(context));
-    }),
-    tellQueued: enqueueActions(({ context, event, enqueue: add }) => {
-      const who = requesterOf(event) ?? "";
-      const place = { position: positionOf(context.queue, who), holder: context.holder ?? "" };
-      add(reply((): ResourceReply => ({ ok: true, state: "queued", ...place })));
-      if (!isActor(who)) return;
-      const { kind, id } = addressOf(who);
-      add.sendTo(ref(kind, id), { type: "resource.queued", resource: context.resource, ...place });
-    }),
-    tellLeft: enqueueActions(({ context, event, enqueue: add }) => {
-      add(reply((): ResourceReply => ({ ok: true, state: "cancelled" })));
-      const who = requesterOf(event) ?? "";
-      if (!isActor(who)) return;
-      const { kind, id } = addressOf(who);
-      add.sendTo(ref(kind, id), { type: "resource.refused", resource: context.resource, reason: "cancelled" });
-    }),
-    tellEnded: enqueueActions(({ context, enqueue: add }) => {
-      const last = context.history.at(-1);
-      if (last === undefined || !isActor(last.holder)) return;
-      const { kind, id } = addressOf(last.holder);
-      const fact: ResourceFact =
-        last.reason === "expired"
-          ? {
-              type: "resource.revoked",
-              resource: context.resource,
-              token: last.token,
-              reason: "expired",
-              expiredAtMs: last.endedAtMs ?? now(),
-            }
-          : {
-              type: "resource.released",
-              resource: context.resource,
-              token: last.token,
-              reason: last.reason ?? "released",
-            };
-      add.sendTo(ref(kind, id), fact);
-    }),
-    publishGranted: publish(RESOURCE_POOL, ({ context }) => ({
-      type: "resource.granted",
-      priority: "low",
-      data: news(context, context.holder),
-    })),
-    publishReleased: publish(RESOURCE_POOL, ({ context }) => ({
-      type: "resource.released",
-      priority: "low",
-      data: news(context, lastHolder(context)),
-    })),
-    publishExpired: publish(RESOURCE_POOL, ({ context }) => ({
-      type: "resource.expired",
-      priority: "normal",
-      data: news(context, lastHolder(context)),
-    })),
-    answerGranted: reply(({ context }) => grantReply(context)),
-    answerReleased: reply((): ResourceReply => ({ ok: true, state: "released" })),
+    rememberSeq: assign(({ event }) => ({ leaseSeq: (event as { readonly output?: number | null }).output ?? null })),
   },
 });
+
+const obeyed = [
+  { guard: "isRefused", actions: "refuse" },
+  { guard: "isQuiet", actions: "obey" },
+  { target: ".settling", actions: "obey" },
+] as const;
+
+/** Entered anew at each change, so that the lease is written and what is due is timed anew. */
+const shown = {
+  invoke: {
+    id: "lease",
+    src: "writeLease",
+    input: ({ context }: { context: Context }) => ({ lease: leaseOf(context), seq: context.leaseSeq }),
+    onDone: { actions: "rememberSeq" },
+    // Its time was up: it is written as long as it must.
+    onError: { target: "#resource.settling" },
+  },
+} as const;
+const timed = { ...shown, after: { ttl: { target: "settling", actions: "obey" } } } as const;
 
 const machine = base.createMachine({
   id: "resource",
-  context: ({ input }) => ({
-    resource: input.id,
-    token: 0,
-    holder: null,
-    ttlMs: null,
-    grantedAtMs: null,
-    expiresAtMs: null,
-    queue: [],
-    history: [],
-  }),
+  context: ({ input }) => ({ ...newLock(input.id), leaseSeq: null }),
   initial: "free",
+  on: {
+    acquire: obeyed,
+    release: obeyed,
+    renew: obeyed,
+    cancel: obeyed,
+    yield: obeyed,
+    stopped: obeyed,
+    askRelease: obeyed,
+    answerRelease: obeyed,
+    bump: obeyed,
+    takeover: obeyed,
+    maintain: obeyed,
+    configure: obeyed,
+    refuseWaiter: obeyed,
+    hostLost: obeyed,
+    hostBack: obeyed,
+  },
   states: {
-    free: {
-      on: {
-        acquire: [
-          { guard: "isRefused", actions: "refuse" },
-          { target: "held", actions: ["grantAsker", "tellGranted", "answerGranted", "publishGranted"] },
-        ],
-        release: { actions: "refuse" },
-        renew: { actions: "refuse" },
-        cancel: { actions: "refuse" },
-      },
-    },
-    held: {
-      on: {
-        acquire: [
-          { guard: "isRefused", actions: "refuse" },
-          { guard: "isHolder", actions: ["tellGranted", "answerGranted"] },
-          { actions: ["joinLine", "tellQueued"] },
-        ],
-        release: [
-          { guard: "isRefused", actions: "refuse" },
-          { target: "handover", actions: ["endReleased", "tellEnded", "answerReleased", "publishReleased"] },
-        ],
-        // Entered again so that the expiry is timed anew.
-        renew: [
-          { guard: "isRefused", actions: "refuse" },
-          { target: "held", reenter: true, actions: ["extend", "answerGranted"] },
-        ],
-        cancel: [
-          { guard: "isRefused", actions: "refuse" },
-          {
-            guard: "isHolder",
-            target: "handover",
-            actions: ["endCancelled", "tellEnded", "answerReleased", "publishReleased"],
-          },
-          { actions: ["leaveLine", "tellLeft"] },
-        ],
-      },
-      after: { ttl: { target: "handover", actions: ["endExpired", "tellEnded", "publishExpired"] } },
-    },
-    handover: {
+    settling: {
       always: [
-        { guard: "isAwaited", target: "held", actions: ["grantNext", "tellGranted", "publishGranted"] },
+        { guard: { type: "is", params: "stopping" }, target: "stopping" },
+        { guard: { type: "is", params: "held" }, target: "held" },
+        { guard: { type: "is", params: "closed" }, target: "closed" },
         { target: "free" },
       ],
     },
+    free: shown,
+    held: timed,
+    /** A holder was taken over and has not confirmed that it stopped. */
+    stopping: timed,
+    /** In maintenance, or its host is lost: nobody is granted. */
+    closed: shown,
   },
 });
 
-export const resourceKind = defineActor({ kind: "resource", machine, publishStatus: true });
+/** The kind of actor that a lock is; `writeLease` is how hosts come to know who holds it. */
+export function resourceActor({ writeLease }: { readonly writeLease: WriteLease }): ActorKind {
+  const provided = machine.provide({
+    actors: { writeLease: fromPromise(({ input, signal }) => writeLease(input, signal)) },
+  });
+  return defineActor({ kind: "resource", machine: provided, version: 2, migrate: migrateLock, publishStatus: true });
+}

@@ -1,6 +1,6 @@
 /** Composition root of a node: all kinds of the system, the skills, the pumps. Invariant: pumps stop before the node drains. */
 import pino, { type Logger } from "pino";
-import { startPumps } from "../actors/index.ts";
+import { leaseWriter, startPumps } from "../actors/index.ts";
 import { builtInSkills, type Skill, SkillRegistry } from "../agents/index.ts";
 import { makeNames } from "../nats-config/subjects.ts";
 import type { Node } from "../runtime/api.ts";
@@ -40,7 +40,7 @@ export async function composeNode(options: ComposeOptions): Promise<ComposedNode
   const broker = await connectBroker({ servers, name: `${name} skills` });
   try {
     const skills = new SkillRegistry(options.skills ?? builtInSkills, { broker, names });
-    const kinds = allKinds({ runSkill: skills.runSkill });
+    const kinds = allKinds({ runSkill: skills.runSkill, writeLease: leaseWriter({ broker, names }) });
     const node = await startNode({ name, servers, namespace, deviceRoot, kinds, log, ...place });
     const pumps = await startPumps({ node, broker, names, log });
     let stopped: Promise<void> | undefined;

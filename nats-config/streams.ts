@@ -92,6 +92,7 @@ export function streamSpecs(names: Names, options: StreamOptions = {}): StreamSp
     kvSpec(kv.shards),
     kvSpec(kv.meta),
     kvSpec(kv.agents),
+    kvSpec(kv.leases),
   ];
   return specs.map((spec) => ({ ...common, ...spec }));
 }

@@ -56,8 +56,8 @@ export function makeNames(options: NamesOptions = {}) {
       ingress: `${ns}_INGRESS`,
       presence: `${ns}_PRESENCE`,
     },
-    /** Node incarnations with a time to live; shard ownership; cluster facts; agent definitions. */
-    kv: { nodes: kv("nodes"), shards: kv("shards"), meta: kv("meta"), agents: kv("agents") },
+    /** Node incarnations with a time to live; shard ownership; cluster facts; agent definitions; who drives what. */
+    kv: { nodes: kv("nodes"), shards: kv("shards"), meta: kv("meta"), agents: kv("agents"), leases: kv("leases") },
 
     ...actorSubjects(ns),
     ...doorSubjects(ns, device),

@@ -1,6 +1,6 @@
 /** `locks`: who holds what, under which token, and who waits. Invariant: it shows what the lock's actor says, nothing derived from elsewhere. */
 import type { Command } from "commander";
-import type { ResourceContext } from "../../actors/resource-claim.ts";
+import type { ResourceContext } from "../../actors/resource-state.ts";
 import type { ActorView } from "../../runtime/api.ts";
 import { strayLocks } from "../stray-locks.ts";
 import { countArgument } from "./arguments.ts";
@@ -25,13 +25,14 @@ export interface LockRow {
 /** Reads a lock from its actor's state. */
 export function lockOf(view: ActorView): LockRow {
   // The kind defines its context; a view carries it untyped over the wire.
-  const { holder, token, expiresAtMs, queue } = view.context as ResourceContext;
+  const { holders, queue } = view.context as ResourceContext;
+  const [first] = holders;
   return {
     resource: view.id,
     state: stateText(view.value),
-    holder,
-    token: holder === null ? null : token,
-    expiresAtMs,
+    holder: first?.holder ?? null,
+    token: first?.token ?? null,
+    expiresAtMs: first?.expiresAtMs ?? null,
     queue: queue.map((waiter) => ({ holder: waiter.holder, priority: waiter.priority })),
   };
 }

@@ -5,11 +5,13 @@ import { type ActorKind, defineActor } from "../../runtime/define-actor.ts";
 import { isObject } from "../json.ts";
 import { CliError, EXIT, messageOf } from "./exit.ts";
 
+const nothing = () => Promise.reject(new Error("A replay runs nothing"));
+
 /** The kind as this program has it, or undefined. */
 export async function findKind(kind: string): Promise<ActorKind | undefined> {
   // Loaded here, so that short commands do not pay for it.
   const { allKinds } = await import("../kinds.ts");
-  const known = allKinds({ runSkill: () => Promise.reject(new Error("A replay runs no skill")) });
+  const known = allKinds({ runSkill: nothing, writeLease: nothing });
   return known.find((candidate) => candidate.kind === kind);
 }
 

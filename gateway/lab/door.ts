@@ -1,7 +1,9 @@
 /**
- * The device's door: what its driver lets in. Invariant: a command runs only under the highest fencing token seen so far, one at
- * a time, and once per invocation id.
+ * The device's door: what its driver lets in. Invariant: a command runs only under a token that the lock's lease shows and that
+ * no newer one came after, one at a time, and once per invocation id. Whatever cannot be checked is refused.
  */
+import { judgeToken, type Lease, type LeaseVerdict } from "../../actors/index.ts";
+import { type Clock, sleep } from "../../runtime/clock.ts";
 import { isObject } from "../json.ts";
 import type { CommandAnswer } from "./commands.ts";
 import type { TokenFile } from "./token-file.ts";
@@ -18,9 +20,17 @@ export const ANSWERS_LIMIT = 1_000;
 /** Commands waiting for the device at most. At it: busy, try again. */
 export const QUEUE_LIMIT = 100;
 
+/** How long the lease may be behind a token's grant, in ms: it is written within some, a fail-over of the lock's node in this. */
+export const LEASE_WAIT_MS = 2_000;
+/** Pause before it is read again, in ms: about a write. */
+const LEASE_PAUSE_MS = 10;
+
 export interface DoorDeps {
   readonly device: string;
   readonly tokens: TokenFile;
+  readonly clock: Clock;
+  /** Reads who may drive the device just now; null: nobody was ever granted. */
+  readonly readLease: () => Promise<Lease | null>;
   readonly run: (command: DeviceCommand) => Promise<CommandAnswer>;
 }
 
@@ -62,16 +72,53 @@ export class DeviceDoor {
     );
   }
 
+  /** Why the token gives no right to act now. */
+  async #withoutLease({ token }: DeviceCommand): Promise<CommandAnswer | undefined> {
+    const { device, clock } = this.#deps;
+    const untilMs = clock.monotonic() + LEASE_WAIT_MS;
+    for (;;) {
+      const verdict = await this.#judge(token);
+      if (verdict === "good") return undefined;
+      if (verdict === "over") {
+        const why = "the lock was given back, has ended or has a newer holder";
+        return refused("STALE_TOKEN", `Token ${token} of the device "${device}" is over: stop acting, ${why}`);
+      }
+      if (clock.monotonic() >= untilMs) {
+        return verdict === "ahead"
+          ? refused(
+              "UNKNOWN_TOKEN",
+              `Token ${token} of the device "${device}" was never issued: take the device's lock and send its token`,
+            )
+          : refused(
+              "LEASE_UNREADABLE",
+              `Whether token ${token} of the device "${device}" is good cannot be read: try again (${verdict.cause})`,
+            );
+      }
+      await sleep(clock, LEASE_PAUSE_MS);
+    }
+  }
+
+  async #judge(token: number): Promise<LeaseVerdict | { readonly cause: string }> {
+    try {
+      return judgeToken(await this.#deps.readLease(), token, this.#deps.clock.now());
+    } catch (error) {
+      return { cause: error instanceof Error ? error.message : String(error) }; // asked again, then refused with it
+    }
+  }
+
   async #enqueue(command: DeviceCommand): Promise<CommandAnswer> {
     const before = this.#queue;
     const done = Promise.withResolvers<void>();
     this.#queue = done.promise;
     this.#waiting++;
     try {
+      const refusal = await this.#withoutLease(command);
+      if (refusal !== undefined) return refusal;
+      // Only now: a token that was never issued must not shut the door to those that were.
       await this.#deps.tokens.raise(command.token);
       await before;
-      // While it waited a newer holder may have come in.
-      return this.#stale(command) ?? (await this.#deps.run(command));
+      // While it waited the lock may have ended, or a newer holder come in.
+      return this.#stale(command) ?? (await this.#withoutLease(command)) ?? (await this.#deps.run(command));
     } catch (error) {
       // Kept as the answer: what may have been half done is done anew only on purpose, under a new key.
       return refused(

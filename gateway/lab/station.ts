@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { readLease } from "../../actors/index.ts";
 import type { Names } from "../../nats-config/subjects.ts";
 import type { Clock, TimerHandle } from "../../runtime/clock.ts";
 import type { Broker, InboundMessage, Subscription } from "../../runtime/port.ts";
@@ -52,6 +53,8 @@ export class Station {
     const door = new DeviceDoor({
       device: name,
       tokens,
+      clock: deps.clock,
+      readLease: () => readLease(deps, name),
       run: ({ command, params, token, invocationId }) => {
         deps.log.info({ device: facts.id, command, token, invocationId }, "command runs");
         return runCommand(device, command, params, deps.clock);

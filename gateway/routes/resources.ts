@@ -14,6 +14,9 @@ const RESOURCE = object({
   holder: { ...orNull(TEXT), description: "kind/id of the actor, or client/<name>" },
   token: { ...orNull(WHOLE), description: "fencing token of the present grant; null while nobody holds it" },
   expiresAtMs: TIME_OR_NULL,
+  holders: { ...listOf(ANYTHING), description: "all who hold a place, with their tokens; one unless it is counted" },
+  capacity: { ...orNull(WHOLE), description: "places" },
+  closed: { ...listOf(ANYTHING), description: "why nobody is granted: maintenance or a lost host, with who and why" },
   queue: { ...listOf(ANYTHING), description: "those who wait, the next one first" },
   updatedAtMs: TIME,
   history: { ...listOf(ANYTHING), description: "the last grants with their tokens" },
@@ -23,14 +26,17 @@ const RESOURCE = object({
 
 function resourceOf({ id, value, context, updatedAtMs, revision, node }: ActorView) {
   const own = part(context);
-  const holder = text(own["holder"]);
+  const holders = list(own["holders"]);
+  const first = part(holders[0]);
   return {
     id,
     state: stateName(value),
-    holder,
-    // The context keeps the last token after the lock is free: the next grant counts on from it.
-    token: holder === null ? null : number(own["token"]),
-    expiresAtMs: holder === null ? null : number(own["expiresAtMs"]),
+    holder: text(first["holder"]),
+    token: number(first["token"]),
+    expiresAtMs: number(first["expiresAtMs"]),
+    holders,
+    capacity: number(own["capacity"]),
+    closed: list(own["closed"]),
     queue: list(own["queue"]),
     updatedAtMs,
     history: list(own["history"]),

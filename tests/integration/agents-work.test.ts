@@ -1,7 +1,7 @@
 /** The catalogue's agent at work on a real node: an alert leads to a task that drove the device and has evidence. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { routerKind, systemKinds } from "../../actors/index.ts";
+import { leaseWriter, routerKind, systemKinds } from "../../actors/index.ts";
 import type { LabEvent } from "../../actors/messages/event.ts";
 import { routerId } from "../../actors/messages/router.ts";
 import { agentKind } from "../../agents/agent.ts";
@@ -49,7 +49,7 @@ beforeAll(async () => {
   node = await startNode({
     name: "n1",
     servers: server.url,
-    kinds: [...systemKinds({ runSkill: skills.runSkill }), agentKind],
+    kinds: [...systemKinds({ runSkill: skills.runSkill, writeLease: leaseWriter({ broker, names }) }), agentKind],
     verifyDeterminism: true,
   });
   const { id, plan } = await new AgentRegistry({ broker, names, skills: skills.facts }).register(LAB_WATCHER);

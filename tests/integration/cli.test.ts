@@ -106,19 +106,20 @@ describe("one lock from the command line", () => {
       told: { kind: "resource", id: "pi:d1", type: "release" },
     });
     expect(await json("query", "resource", "pi:d1")).toMatchObject({
-      revision: 2,
-      context: { holder: null, token: 1 },
+      context: { holders: [], token: 1 },
     });
     await vi.waitFor(async () => {
       expect(await json("history", "resource", "pi:d1")).toMatchObject({
-        total: 2,
-        entries: [{ event: { type: "acquire" } }, { event: { type: "release" } }],
+        total: 4,
+        entries: ["acquire", "xstate.done.actor.lease", "release", "xstate.done.actor.lease"].map((type) => ({
+          event: { type },
+        })),
       });
     }, DEADLINE_MS);
   });
 
   test("`replay` gives the stored state bit for bit, and shows where a changed machine parts", async () => {
-    expect(await json("replay", "resource", "pi:d1")).toMatchObject({ same: true, comparedWith: "stored", inputs: 2 });
+    expect(await json("replay", "resource", "pi:d1")).toMatchObject({ same: true, comparedWith: "stored", inputs: 4 });
     const changed = await troupe("replay", "resource", "pi:d1", "--machine", CHANGED_MACHINE, "--json");
     expect(changed).toMatchObject({
       exit: 1,

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { encodeLease, leaseKey } from "../../actors/lease.ts";
 import { claimHost, HostTakenError } from "../../gateway/lab/claim.ts";
 import { labHost, type LabHost } from "../../gateway/lab/hosts.ts";
 import { type RunningLabHost, startLabHost } from "../../gateway/lab/lab-host.ts";
@@ -37,6 +38,16 @@ const start = async (firstIncidentMs: number): Promise<RunningLabHost> =>
 const json = (bytes: Uint8Array): unknown => JSON.parse(Buffer.from(bytes).toString("utf8"));
 const tell = async (device: string, body: object): Promise<unknown> =>
   json(await broker.request(names.deviceCommand("sunri-pi1", device), Buffer.from(JSON.stringify(body)), 5_000));
+
+/** What the lock's actor does when it grants. */
+const lend = async (device: string, token: number): Promise<void> => {
+  const resource = `sunri-pi1:${device}`;
+  const grants = [{ token, holder: "task/t", expiresAtMs: systemClock.now() + 600_000 }];
+  await broker.append(
+    names.kv.leases.key(leaseKey(resource)),
+    encodeLease({ resource, version: token, token, grants }),
+  );
+};
 
 beforeAll(async () => {
   server = await startTestServer();
@@ -85,6 +96,7 @@ test("a black screen is reported on the device's own subject, mended by HOME, an
     status: "active",
   });
 
+  await lend("device1", 3);
   expect(await tell("device1", { command: "frame", token: 3, invocationId: "i1" })).toMatchObject({
     ok: true,
     output: { blackscreen: true },
@@ -148,6 +160,7 @@ test("a silent device answers nothing until its silence ends", async () => {
   const station = lab?.stations[1];
   expect(station?.suffer({ afterMs: 0, device: "device2", kind: "silence", durationMs: 400 })).toBe(true);
   await broker.flush();
+  await lend("device2", 9);
   await expect(tell("device2", { command: "frame", token: 9, invocationId: "s1" })).rejects.toThrow(NoResponderError);
   await vi.waitFor(async () => {
     expect(await tell("device2", { command: "frame", token: 9, invocationId: "s2" })).toMatchObject({ ok: true });

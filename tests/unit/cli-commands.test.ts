@@ -81,10 +81,7 @@ const LOCK = viewOf({
   context: {
     resource: "pi:device1",
     token: 7,
-    holder: "task/t1",
-    ttlMs: 30_000,
-    grantedAtMs: 1_767_225_600_000,
-    expiresAtMs: 1_767_225_630_000,
+    holders: [{ token: 7, holder: "task/t1", expiresAtMs: 1_767_225_630_000 }],
     queue: [{ holder: "task/t2", priority: "high", ttlMs: 30_000, sinceMs: 1 }],
     history: [],
   },
@@ -261,7 +258,7 @@ test("`locks` leaves out free locks of devices that nobody heard of, and says so
     resource: ["pi:known", "pi:held", "pi:typo", "tree"],
     device: ["pi:known"],
   };
-  const free = { ...LOCK, value: "free", context: { ...(LOCK.context as object), holder: null, queue: [] } };
+  const free = { ...LOCK, value: "free", context: { ...(LOCK.context as object), holders: [], queue: [] } };
   const client = {
     list: async (kind: string) => (ids[kind] ?? []).map((id) => ({ kind, id, node: null })),
     query: async (_: unknown, id: string) => ({ ...(id === "pi:held" ? LOCK : free), id }),

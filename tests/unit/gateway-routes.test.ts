@@ -262,14 +262,13 @@ describe("/api/resources", () => {
     const { send, far } = await openDoor();
     const history = [{ token: 4, holder: "task/t1", grantedAtMs: 1, endedAtMs: null, reason: null }];
     far.add("resource", "h1:d1", "held", {
-      holder: "task/t1",
+      holders: [{ holder: "task/t1", token: 4, expiresAtMs: 9 }],
       token: 4,
-      expiresAtMs: 9,
       queue: [{ holder: "task/t2" }],
       history,
     });
-    far.add("resource", "h1:d2", "free", { holder: null, token: 7, expiresAtMs: null, queue: [], history });
-    far.add("device", "h1:d2", "online", {}).add("resource", "h1:typo", "free", { holder: null, token: 7, queue: [] });
+    far.add("resource", "h1:d2", "free", { holders: [], token: 7, queue: [], history });
+    far.add("device", "h1:d2", "online", {}).add("resource", "h1:typo", "free", { holders: [], token: 7, queue: [] });
     const { items } = (await send({ url: "/api/resources" })).json<{ items: unknown[] }>();
     expect(items).toHaveLength(2);
     expect((await send({ url: "/api/resources/h1:typo" })).statusCode).toBe(200);

@@ -6,9 +6,11 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type CommandAnswer, runCommand } from "../../gateway/lab/commands.ts";
 import { SimulatedDevice } from "../../gateway/lab/device.ts";
-import { ANSWERS_LIMIT, type DeviceCommand, DeviceDoor, QUEUE_LIMIT } from "../../gateway/lab/door.ts";
+import { ANSWERS_LIMIT, type DeviceCommand, DeviceDoor, LEASE_WAIT_MS, QUEUE_LIMIT } from "../../gateway/lab/door.ts";
 import { labHost } from "../../gateway/lab/hosts.ts";
 import { openTokenFile, type TokenFile } from "../../gateway/lab/token-file.ts";
+import type { Lease } from "../../actors/lease.ts";
+import { type Clock, systemClock } from "../../runtime/clock.ts";
 import { SimClock } from "../../runtime/testkit/sim-clock.ts";
 
 let directory: string;
@@ -28,12 +30,27 @@ const command = (token: unknown, invocationId: string, more: object = {}): objec
   ...more,
 });
 
+/** Shows every token that is tried as a good one: what the door itself keeps is what decides. */
+const anyLease = async (): Promise<Lease> => ({
+  resource: "sunri-pi1:device1",
+  version: 1,
+  token: 100,
+  grants: Array.from({ length: 100 }, (_, i) => ({ token: i + 1, holder: "task/t", expiresAtMs: Infinity })),
+});
+
 /** A door whose device counts what reached it. */
-async function openDoor(run?: (command: DeviceCommand) => Promise<CommandAnswer>, tokens?: TokenFile) {
+async function openDoor(
+  run?: (command: DeviceCommand) => Promise<CommandAnswer>,
+  tokens?: TokenFile,
+  readLease: () => Promise<Lease | null> = anyLease,
+  clock: Clock = systemClock,
+) {
   const ran: DeviceCommand[] = [];
   const door = new DeviceDoor({
     device: "sunri-pi1:device1",
     tokens: tokens ?? (await openTokenFile(tokenPath())),
+    clock,
+    readLease,
     run: async (one) => {
       ran.push(one);
       return run === undefined ? { ok: true, output: ran.length, evidence: [] } : await run(one);
@@ -85,6 +102,51 @@ describe("DeviceDoor.handle()", () => {
     expect(await waiting).toMatchObject({ ok: false, code: "STALE_TOKEN" });
     expect(await newer).toMatchObject({ ok: true });
     expect(ran.map(({ invocationId }) => invocationId)).toEqual(["slow", "newer"]);
+  });
+
+  const lend = (token: number, expiresAtMs: number, more: Partial<Lease> = {}): Lease => ({
+    ...{ resource: "sunri-pi1:device1", version: token, token, grants: [{ token, holder: "task/t", expiresAtMs }] },
+    ...more,
+  });
+
+  test("lets only the token in that the lease shows: none before a grant, none given back, none expired", async () => {
+    const clock = new SimClock();
+    let lease: Lease | null = null;
+    const { door, ran } = await openDoor(undefined, undefined, async () => lease, clock);
+    const unknown = door.handle(command(1, "a"));
+    await clock.advanceAsync(2 * LEASE_WAIT_MS);
+    expect(await unknown).toMatchObject({ ok: false, code: "UNKNOWN_TOKEN" });
+    lease = lend(1, clock.now() + 1_000);
+    expect(await door.handle(command(1, "b"))).toMatchObject({ ok: true });
+    await clock.advanceAsync(1_000);
+    expect(await door.handle(command(1, "c"))).toMatchObject({ ok: false, code: "STALE_TOKEN" });
+    lease = lend(1, clock.now() + 1_000, { grants: [] });
+    expect(await door.handle(command(1, "d"))).toMatchObject({ ok: false, code: "STALE_TOKEN" });
+    expect(ran.map(({ invocationId }) => invocationId)).toEqual(["b"]);
+  });
+
+  test("waits for a lease that is behind a fresh grant, and is not shut by a token that was never issued", async () => {
+    const clock = new SimClock();
+    let lease = lend(1, Infinity);
+    const { door } = await openDoor(undefined, undefined, async () => lease, clock);
+    const forged = door.handle(command(1_000_000, "forged"));
+    await clock.advanceAsync(2 * LEASE_WAIT_MS);
+    expect(await forged).toMatchObject({ ok: false, code: "UNKNOWN_TOKEN" });
+    const fresh = door.handle(command(2, "fresh"));
+    await clock.advanceAsync(50);
+    lease = lend(2, Infinity);
+    await clock.advanceAsync(50);
+    expect(await fresh).toMatchObject({ ok: true });
+  });
+
+  test("refuses when the lease cannot be read", async () => {
+    const clock = new SimClock();
+    const away = () => Promise.reject(new Error("No answer from NATS"));
+    const { door, ran } = await openDoor(undefined, undefined, away, clock);
+    const answer = door.handle(command(1, "a"));
+    await clock.advanceAsync(2 * LEASE_WAIT_MS);
+    expect(await answer).toMatchObject({ ok: false, code: "LEASE_UNREADABLE" });
+    expect(ran).toEqual([]);
   });
 
   test("remembers the highest token over a restart", async () => {

@@ -125,8 +125,8 @@ function auditLocks({ locks, news, tasks }: Books): string[] {
   );
   const ids = new Set(tasks.map(({ id }) => `task/${id}`));
   const told = countBy(news, ({ type, data }) => `${type} ${String(data["resource"])} ${String(data["token"])}`);
-  for (const { resource, token, holder, queue, history } of locks) {
-    if (holder !== null || queue.length > 0) breaches.push(`lock ${resource} is still held or awaited`);
+  for (const { resource, token, holders, queue, history } of locks) {
+    if (holders.length > 0 || queue.length > 0) breaches.push(`lock ${resource} is still held or awaited`);
     if (history.length !== token) breaches.push(`lock ${resource} gave ${token} tokens in ${history.length} grants`);
     for (const [i, grant] of history.entries()) {
       const name = `grant ${grant.token} of ${resource}`;
@@ -139,7 +139,7 @@ function auditLocks({ locks, news, tasks }: Books): string[] {
       if (next !== undefined && next.grantedAtMs < (grant.endedAtMs ?? Infinity))
         breaches.push(`${name} overlaps the next one`);
       const count = (type: string) => told.get(`resource.${type} ${resource} ${grant.token}`) ?? 0;
-      if (count("granted") !== 1 || count("released") + count("expired") !== 1)
+      if (count("granted") !== 1 || count("released") + count("expired") + count("preempted") !== 1)
         breaches.push(
           `${name}: told ${count("granted")} × granted, ${count("released")} × released, ${count("expired")} × expired`,
         );

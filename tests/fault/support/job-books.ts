@@ -1,5 +1,5 @@
 /** What the system itself says that it did, read once all is quiet. Invariant: reads only. */
-import type { ResourceContext } from "../../../actors/resource-claim.ts";
+import type { ResourceContext } from "../../../actors/resource-state.ts";
 import type { TaskContext } from "../../../actors/task-state.ts";
 import type { AgentContext } from "../../../agents/agent-state.ts";
 import type { Client } from "../../../runtime/api.ts";
@@ -50,7 +50,7 @@ export async function untilQuiet(
     missing = { absent, running: context?.running, waiting: context?.waiting };
     if (context === null || absent.length > 0 || context.running.length > 0 || context.waiting.length > 0) return false;
     const locks = await Promise.all(devices.map((id) => contextOf<ResourceContext>(client, "resource", id)));
-    missing = locks.filter((lock) => lock !== null && (lock.holder !== null || lock.queue.length > 0));
+    missing = locks.filter((lock) => lock !== null && (lock.holders.length > 0 || lock.queue.length > 0));
     return (missing as unknown[]).length === 0;
   };
   await until("quiet", deadlineMs, look).catch((error: unknown) => {
