@@ -39,6 +39,8 @@ export interface TaskContext {
   readonly lock: { readonly resource: string; readonly token: number } | null;
   /** Where it stands in the lock's line, as it was when it joined. */
   readonly place: { readonly position: number; readonly holder: string } | null;
+  /** Who is to have the device next: the task pauses before its next step. Null: it goes on. */
+  readonly pauseFor: string | null;
   /** What the running skill was called with. */
   readonly call: SkillCall | null;
   readonly outcome: TaskOutcome | null;
@@ -61,6 +63,7 @@ export const newTask = (id: string): TaskContext => ({
   evidence: [],
   lock: null,
   place: null,
+  pauseFor: null,
   call: null,
   outcome: null,
   reason: null,
@@ -115,16 +118,24 @@ export function isOwnGrant(context: TaskContext, event: TaskMessage): boolean {
   );
 }
 
-export function isOwnLoss(context: TaskContext, event: TaskMessage): boolean {
-  const { lock } = context;
+/** News of the grant that this task has, from the lock itself. */
+export function isOfOwnLock({ lock }: TaskContext, event: TaskMessage): boolean {
   return (
-    event.type === "resource.revoked" &&
+    "resource" in event &&
+    "token" in event &&
     lock !== null &&
     lock.resource === event.resource &&
     lock.token === event.token &&
     isFromResource(event.resource)
   );
 }
+
+/** Between two steps, with more to do and somebody to let pass. */
+export const isPauseDue = (context: TaskContext): boolean =>
+  context.pauseFor !== null && context.lock !== null && (mayRetry(context) || hasStepDue(context));
+
+/** Whether the task is at a safe point by then: what runs is over, and a pause between two tries is one. */
+export const canPauseBy = ({ call }: TaskContext, byMs: number): boolean => call === null || call.deadlineAtMs <= byMs;
 
 /** Only the lock itself gives and takes: a grant that a client made up would drive the device under a token never issued. */
 const isFromResource = (id: string): boolean => sender() === keyOf("resource", id);
@@ -189,8 +200,11 @@ function cut(context: TaskContext, patch: Partial<StepRecord>): Change {
 
 const LOST = { status: "failed", error: "The lock was lost while the step ran" } as const;
 
-export function afterLockLost(context: TaskContext): Change {
-  return { ...cut(context, LOST), lock: null, outcome: "failed", reason: "lock_lost" };
+export function afterLockLost(context: TaskContext, event: TaskMessage): Change {
+  const { by, why, reason } = event.type === "resource.revoked" ? event : { by: null, why: null, reason: "expired" };
+  const how = reason === "expired" ? "" : `: ${reason}${by ? ` by "${by}"` : ""}${why ? `: ${why}` : ""}`;
+  const text = `lock_lost${how}`.slice(0, REASON_LIMIT_CHARS);
+  return { ...cut(context, LOST), lock: null, outcome: "failed", reason: text };
 }
 
 /** The news that the lock expired came after the last step: what ended later was not done under the lock. */

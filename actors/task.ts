@@ -30,6 +30,16 @@ const INVOCATION_DEADLINE_MS = STEP_TIMEOUT_MAX_MS + 60_000;
 
 const RENEW_TIMER = "lock-renewal";
 
+/** Answers one who asks for the lock by a time. */
+function answerRelease(accept: boolean) {
+  return enqueueActions<state.TaskContext, TaskMessage, undefined, TaskMessage, never, never, never, never, never>(
+    ({ context: { lock }, enqueue }) => {
+      if (lock !== null)
+        enqueue.sendTo(ref("resource", lock.resource), { type: "answerRelease", token: lock.token, accept });
+    },
+  );
+}
+
 const base = setup({
   types: {} as { context: state.TaskContext; events: TaskMessage; input: { readonly id: string } },
   actors: {
@@ -48,7 +58,12 @@ const base = setup({
     isUnsoundFromAgent: ({ event }) => event.type === "start" && state.refusedTask(event.task) !== null,
     needsLock: ({ event }) => event.type === "start" && event.task.device !== null,
     isOwnGrant: ({ context, event }) => state.isOwnGrant(context, event),
-    isOwnLoss: ({ context, event }) => state.isOwnLoss(context, event),
+    isOfOwnLock: ({ context, event }) => state.isOfOwnLock(context, event),
+    isPauseDue: ({ context }) => state.isPauseDue(context),
+    canPause: ({ context, event }) =>
+      event.type === "resource.releaseAsked" &&
+      state.isOfOwnLock(context, event) &&
+      state.canPauseBy(context, event.byMs),
     isPrepared: ({ context }) => context.call !== null,
     isInterrupted: ({ event }) => state.isInterrupted(fieldOf(event, "error")),
     mayRetry: ({ context }) => state.mayRetry(context),
@@ -77,7 +92,15 @@ const base = setup({
       });
     }),
     rememberLock: assign(({ event }) =>
-      event.type === "resource.granted" ? { lock: { resource: event.resource, token: event.token }, place: null } : {},
+      event.type === "resource.granted"
+        ? { lock: { resource: event.resource, token: event.token }, place: null, pauseFor: null }
+        : {},
+    ),
+    rememberPause: assign(({ event }) =>
+      event.type === "resource.pause" || event.type === "resource.releaseAsked" ? { pauseFor: event.by } : {},
+    ),
+    rememberAbortedLock: assign(({ context, event }) =>
+      event.type === "resource.abort" ? state.afterAbort(context, `preempted by "${event.by}"`) : {},
     ),
     rememberPlace: assign(({ event }) =>
       event.type === "resource.queued" ? { place: { position: event.position, holder: event.holder } } : {},
@@ -96,6 +119,16 @@ const base = setup({
     giveLockBack: enqueueActions(({ context: { lock }, enqueue }) => {
       if (lock !== null) enqueue.sendTo(ref("resource", lock.resource), { type: "release", token: lock.token });
     }),
+    yieldLock: enqueueActions(({ context: { lock }, enqueue }) => {
+      if (lock !== null) enqueue.sendTo(ref("resource", lock.resource), { type: "yield", token: lock.token });
+    }),
+    acceptRelease: answerRelease(true),
+    declineRelease: answerRelease(false),
+    /** Who took the lock by force waits for this: the invocation's signal fired before. */
+    confirmStop: enqueueActions(({ event, enqueue }) => {
+      if (event.type === "resource.revoked" && event.reason !== "expired")
+        enqueue.sendTo(ref("resource", event.resource), { type: "stopped", token: event.token });
+    }),
     leaveLine: enqueueActions(({ context: { spec }, enqueue }) => {
       if (spec?.device) enqueue.sendTo(ref("resource", deviceId(spec.device)), { type: "cancel" });
     }),
@@ -103,7 +136,7 @@ const base = setup({
     rememberResult: assign(({ context, event }) => state.afterResult(context, fieldOf(event, "output"))),
     rememberError: assign(({ context, event }) => state.afterError(context, fieldOf(event, "error"))),
     rememberTimeout: assign(({ context }) => state.afterTimeout(context)),
-    rememberLockLost: assign(({ context }) => state.afterLockLost(context)),
+    rememberLockLost: assign(({ context, event }) => state.afterLockLost(context, event)),
     rememberLateLoss: assign(({ context, event }) =>
       event.type === "resource.revoked" ? state.afterLateLoss(context, event.expiredAtMs) : {},
     ),
@@ -126,7 +159,14 @@ const fieldOf = (event: object, field: "output" | "error"): unknown =>
 
 const whileLocked = {
   "lock.renew": { actions: ["renewLock", "planRenewal"] },
-  "resource.revoked": { guard: "isOwnLoss", target: "finishing", actions: "rememberLockLost" },
+  "resource.expiring": { guard: "isOfOwnLock", actions: "renewLock" },
+  "resource.pause": { guard: "isOfOwnLock", actions: "rememberPause" },
+  "resource.releaseAsked": [
+    { guard: "canPause", actions: ["rememberPause", "acceptRelease"] },
+    { guard: "isOfOwnLock", actions: "declineRelease" },
+  ],
+  "resource.revoked": { guard: "isOfOwnLock", target: "finishing", actions: ["rememberLockLost", "confirmStop"] },
+  "resource.abort": { guard: "isOfOwnLock", target: "releasing", actions: ["rememberAbortedLock", "giveLockBack"] },
   abort: { target: "releasing", actions: ["rememberAbort", "giveLockBack"] },
 } as const;
 
@@ -153,6 +193,12 @@ const machine = base.createMachine({
       on: {
         "resource.granted": { guard: "isOwnGrant", target: "preparing", actions: ["rememberLock", "planRenewal"] },
         "resource.queued": { actions: "rememberPlace" },
+        // It paused, and its last grant was over before that: what it did since was not done under the lock.
+        "resource.revoked": {
+          guard: "isOfOwnLock",
+          target: "releasing",
+          actions: ["rememberLockLost", "confirmStop", "leaveLine"],
+        },
         "resource.refused": { target: "finishing", actions: "rememberRefusedLock" },
         abort: { target: "releasing", actions: ["rememberAbort", "leaveLine"] },
       },
@@ -177,15 +223,22 @@ const machine = base.createMachine({
       on: whileLocked,
       after: { stepTimeout: { target: "deciding", actions: "rememberTimeout" } },
     },
-    retrying: { on: whileLocked, after: { retryPause: "preparing" } },
+    retrying: {
+      always: { guard: "isPauseDue", target: "pausing" },
+      on: whileLocked,
+      after: { retryPause: { target: "preparing", actions: ["renewLock", "planRenewal"] } },
+    },
     deciding: {
       always: [
+        { guard: "isPauseDue", target: "pausing" },
         { guard: "mayRetry", target: "retrying" },
-        { guard: "hasStepDue", target: "preparing" },
+        { guard: "hasStepDue", target: "preparing", actions: ["renewLock", "planRenewal"] },
         { guard: "holdsLock", target: "releasing", actions: ["judge", "giveLockBack"] },
         { target: "finishing", actions: "judge" },
       ],
     },
+    /** The safe point: what was done stays done, the rest waits for the next grant. */
+    pausing: { entry: ["stopRenewal", "yieldLock"], always: "acquiring" },
     releasing: {
       entry: "stopRenewal",
       // The resource answers a release or a cancel, whatever crossed it on the way.
@@ -193,7 +246,7 @@ const machine = base.createMachine({
       on: {
         "resource.released": "finishing",
         "resource.revoked": [
-          { guard: "isOwnLoss", target: "finishing", actions: "rememberLateLoss" },
+          { guard: "isOfOwnLock", target: "finishing", actions: ["rememberLateLoss", "confirmStop"] },
           { target: "finishing" },
         ],
         "resource.refused": "finishing",
@@ -231,6 +284,9 @@ export function taskActor({ runSkill }: TaskActorOptions): ActorKind {
   return defineActor({
     kind: "task",
     machine: provided,
+    version: 2,
+    // Version 1 did not know of pauses.
+    migrate: (stored) => ({ ...stored, context: { ...(stored.context as object), pauseFor: null } }),
     publishStatus: true,
     invocationDeadlineMs: INVOCATION_DEADLINE_MS,
   });

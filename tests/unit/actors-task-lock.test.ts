@@ -1,0 +1,142 @@
+/** A task that is asked to let its device go: at a safe point, by force, or by a time. */
+import { describe, expect, test } from "vitest";
+import type { SkillCall, SkillResult, Step, TaskSpec } from "../../actors/messages/task.ts";
+import { taskActor } from "../../actors/task.ts";
+import type { TaskContext } from "../../actors/task-state.ts";
+import { DrivenActor, START_MS } from "../support/machine.ts";
+
+const kind = taskActor({ runSkill: () => Promise.reject(new Error("Driven by hand: nothing runs here")) });
+const LOCK = "sunri-pi1:device2";
+const RESOURCE = `resource/${LOCK}`;
+const TTL_MS = 30_000;
+const TIMEOUT_MS = 20_000;
+const place = { host: "sunri-pi1", device: "device2" };
+const step = (id: string, retries = 0): Step => ({
+  id,
+  skill: "look",
+  with: {},
+  timeoutMs: TIMEOUT_MS,
+  retries,
+  needsDevice: true,
+});
+const event = {
+  id: "e1",
+  source: "s",
+  type: "build.deployed",
+  timeMs: START_MS,
+  priority: "normal",
+  data: {},
+  device: place,
+} as const;
+const spec: TaskSpec = {
+  ...{
+    agent: "qa-manager",
+    agentVersion: "1.0.0",
+    trigger: "build.deployed",
+    event,
+    device: place,
+    priority: "normal",
+  },
+  ...{ steps: [step("one", 1), step("two")], lockTtlMs: TTL_MS },
+};
+const done: SkillResult = { status: "succeeded", evidence: [{ kind: "frame", at: START_MS }] };
+const granted = (token: number) => ({
+  type: "resource.granted",
+  resource: LOCK,
+  token,
+  expiresAtMs: START_MS + TTL_MS,
+});
+const pause = { type: "resource.pause", resource: LOCK, token: 7, by: "task/critical", untilMs: START_MS + TTL_MS };
+const taken = {
+  ...{ type: "resource.revoked", resource: LOCK, token: 7, reason: "taken over", expiredAtMs: START_MS },
+  ...{ by: "client/ops", why: "a demo" },
+};
+
+const running = () =>
+  new DrivenActor(kind, "t1").send({ type: "start", task: spec }, "agent/qa-manager").send(granted(7), RESOURCE);
+const callOf = (actor: DrivenActor) => actor.spawned.at(-1)?.input as SkillCall;
+const contextOf = (actor: DrivenActor) => actor.context as TaskContext;
+
+describe("a task that is asked to pause", () => {
+  test("ends its step, lets go, and goes on at the next one under a new token", () => {
+    const actor = running().clear().send(pause, RESOURCE);
+    expect(actor.value).toBe("running");
+    expect(actor.sent).toEqual([]);
+    actor.resolve(done);
+    expect(actor.value).toBe("acquiring");
+    expect(actor.sent.map(({ event: sent }) => sent)).toEqual([
+      { type: "yield", token: 7 },
+      { type: "acquire", priority: "normal", ttlMs: TTL_MS },
+    ]);
+    expect(actor.timers).toEqual({});
+    actor.send({ type: "resource.released", resource: LOCK, token: 7, reason: "preempted" }, RESOURCE);
+    actor.send(granted(9), RESOURCE);
+    expect(callOf(actor)).toMatchObject({ step: "two", attempt: 1, token: 9 });
+    expect(actor.resolve(done).send({ type: "resource.released", resource: LOCK, token: 9 }, RESOURCE).value).toBe(
+      "succeeded",
+    );
+  });
+
+  test("does so at once between two tries, and then tries again", () => {
+    const actor = running().resolve({ status: "failed", message: "no signal" }).clear();
+    expect(actor.value).toBe("retrying");
+    expect(actor.send(pause, RESOURCE).value).toBe("acquiring");
+    expect(callOf(actor.send(granted(9), RESOURCE))).toMatchObject({ step: "one", attempt: 2, token: 9 });
+  });
+
+  test("goes on to its end when its last step runs, and believes only the lock", () => {
+    const stranger = running().send(pause, "task/critical").resolve(done);
+    expect(callOf(stranger)).toMatchObject({ step: "two" });
+    expect(stranger.send(pause, RESOURCE).resolve(done).value).toBe("releasing");
+  });
+
+  test("fails if its grant was over before it paused: the step may not have been done under the lock", () => {
+    const actor = running().send(pause, RESOURCE).resolve(done);
+    actor.send({ ...taken, reason: "expired", by: null, why: null }, RESOURCE);
+    expect(actor.value).toBe("releasing");
+    actor.send({ type: "resource.refused", resource: LOCK, reason: "cancelled" }, RESOURCE);
+    expect(contextOf(actor)).toMatchObject({ outcome: "failed", reason: "lock_lost" });
+  });
+});
+
+describe("a task that loses its device by force", () => {
+  test("stops what runs, confirms it, and says who took it and why", () => {
+    const actor = running().clear().send(taken, RESOURCE);
+    expect(actor.value).toBe("failed");
+    expect(actor.invocations).toEqual([]);
+    expect(actor.sent).toContainEqual({ to: RESOURCE, event: { type: "stopped", token: 7 } });
+    expect(contextOf(actor).reason).toBe('lock_lost: taken over by "client/ops": a demo');
+    const { error } = contextOf(actor).steps[0] ?? {};
+    expect(error).toBe("The lock was lost while the step ran");
+  });
+
+  test("gives up and releases when the policy aborts it", () => {
+    const actor = running()
+      .clear()
+      .send({ type: "resource.abort", resource: LOCK, token: 7, by: "task/critical" }, RESOURCE);
+    expect(actor.sent).toEqual([{ to: RESOURCE, event: { type: "release", token: 7 } }]);
+    expect(contextOf(actor)).toMatchObject({ outcome: "aborted", reason: 'preempted by "task/critical"' });
+  });
+});
+
+describe("a task that holds its lock", () => {
+  test("renews it with each step, and when it is asked", () => {
+    const actor = running().clear().advance(1_000).resolve(done);
+    expect(actor.sent).toEqual([{ to: RESOURCE, event: { type: "renew", token: 7 } }]);
+    actor
+      .clear()
+      .send({ type: "resource.expiring", resource: LOCK, token: 7, expiresAtMs: START_MS + 9_000 }, RESOURCE);
+    expect(actor.sentTo(RESOURCE)).toEqual(["renew"]);
+  });
+
+  test.each([
+    [START_MS + TIMEOUT_MS, true],
+    [START_MS + TIMEOUT_MS - 1, false],
+  ])("asked to release by %i, which its step may reach or not, answers %s", (byMs, accept) => {
+    const actor = running()
+      .clear()
+      .send({ type: "resource.releaseAsked", resource: LOCK, token: 7, by: "task/b", byMs }, RESOURCE);
+    expect(actor.sent).toEqual([{ to: RESOURCE, event: { type: "answerRelease", token: 7, accept } }]);
+    expect(actor.resolve(done).value).toBe(accept ? "acquiring" : "running");
+  });
+});
