@@ -13,9 +13,11 @@ import { startPoolPump } from "./pool-pump.ts";
 import { Presence } from "./presence.ts";
 import type { Pump, PumpDeps, PumpLog } from "./pump.ts";
 import type { WriteLease } from "./lease-store.ts";
+import { reservationKind } from "./reservation.ts";
 import { resourceActor } from "./resource.ts";
 import { routerKind } from "./router.ts";
 import { taskActor } from "./task.ts";
+import { waitGraphKind } from "./wait-graph.ts";
 
 export { type CrewWorkerOptions, crewWorker, type WorkCall } from "./crew-worker.ts";
 export { judgeToken, type Lease, type LeaseVerdict } from "./lease.ts";
@@ -33,6 +35,8 @@ export interface SystemKindsOptions {
 export const systemKinds = ({ runSkill, writeLease }: SystemKindsOptions): ActorKind[] => [
   deviceKind,
   resourceActor({ writeLease }),
+  reservationKind,
+  waitGraphKind,
   routerKind,
   taskActor({ runSkill }),
   crewKind,

@@ -5,6 +5,7 @@
 import { addressOf, keyOf } from "../runtime/address.ts";
 import { isPriority } from "../runtime/priority.ts";
 import { PREEMPTION_POLICIES, type RefusalCode, type ResourceMessage } from "./messages/resource.ts";
+import { WAIT_GRAPH } from "./messages/wait-graph.ts";
 import { positionOf, QUEUE_LIMIT } from "./resource-queue.ts";
 import { heldBy, heldUnder, type ResourceContext } from "./resource-state.ts";
 
@@ -16,8 +17,6 @@ export const LOCK_TTL_MAX_MS = 86_400_000;
 export const CAPACITY_MAX = 1_000;
 /** Longest reason that an operator gives, in characters. */
 const WHY_LIMIT_CHARS = 500;
-/** The kind of the actor that finds cycles of waiters. */
-export const WAIT_GRAPH_KIND = "wait-graph";
 
 export interface Problem {
   readonly code: RefusalCode;
@@ -78,7 +77,7 @@ export function problemOf(lock: ResourceContext, event: ResourceMessage, who: st
     case "configure":
       return configureProblem(event, who);
     case "refuseWaiter":
-      return isFrom(who, (kind) => kind === WAIT_GRAPH_KIND)
+      return isFrom(who, (kind) => kind === WAIT_GRAPH.kind)
         ? null
         : bad("Only the wait-for graph refuses a waiter: use cancel");
     case "hostLost":

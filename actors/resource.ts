@@ -11,6 +11,7 @@ import { leaseOf } from "./lease.ts";
 import type { LeaseWrite, WriteLease } from "./lease-store.ts";
 import { placeOf } from "./messages/event.ts";
 import { RESOURCE_POOL, type ResourceMessage } from "./messages/resource.ts";
+import { type LockChanged, WAIT_GRAPH } from "./messages/wait-graph.ts";
 import { isActor, requesterOf } from "./resource-claim.ts";
 import type { LockFact } from "./resource-grants.ts";
 import { type Decision, decide } from "./resource-rules.ts";
@@ -37,6 +38,14 @@ function news({ resource, queue }: ResourceContext, { about }: LockFact) {
     waiting: queue.length,
     ...(place !== null && { host_name: place.host, device_id: place.device }),
   };
+}
+
+/** What the wait-for graph is told: nothing while nobody waits, so that a free lock costs no message. */
+function reportOf(before: ResourceContext, { resource, holders, queue }: ResourceContext): LockChanged | null {
+  const isSame = before.queue === queue && before.holders === holders;
+  if (isSame || (before.queue.length === 0 && queue.length === 0)) return null;
+  const waiting = queue.map(({ holder, priority, sinceMs }) => ({ holder, priority, sinceMs }));
+  return { type: "lockChanged", resource, holders: holders.map(({ holder }) => holder), waiting };
 }
 
 const base = setup({
@@ -77,6 +86,8 @@ const base = setup({
     obey: enqueueActions(({ context, event, enqueue }) => {
       const { lock, facts, reply: answer } = decisionOf({ context, event });
       enqueue.assign(lock);
+      const report = reportOf(context, lock);
+      if (report !== null) enqueue.sendTo(ref(WAIT_GRAPH.kind, WAIT_GRAPH.id), report);
       if (answer !== null) enqueue(reply(() => answer));
       for (const fact of facts) {
         const { type, priority, tell } = fact;
