@@ -16,6 +16,11 @@ export const GATEWAY_CODES = [
   "REQUEST_TIMEOUT",
   "HEADERS_TOO_LARGE",
   "NOT_DEPLOYED",
+  "UNKNOWN_RESOURCE",
+  "STALE_TOKEN",
+  "NOT_HOLDER",
+  "NOT_WAITING",
+  "QUEUE_FULL",
   "NOT_READY",
   "STOPPING",
   "INTERNAL",
@@ -54,7 +59,7 @@ export class GatewayError extends TroupeError {
   constructor(code: GatewayCode, message: string, extras: ProblemExtras = {}, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
-    this.retryable = code === "NOT_READY" || code === "STOPPING";
+    this.retryable = code === "NOT_READY" || code === "QUEUE_FULL" || code === "STOPPING";
     this.extras = extras;
   }
 }

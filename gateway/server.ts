@@ -24,7 +24,10 @@ import { deadRoutes } from "./routes/dead.ts";
 import { crewRoutes } from "./routes/crews.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { lockCommandRoutes } from "./routes/lock-commands.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
+import { occupancyRoutes } from "./routes/occupancy.ts";
+import { reservationRoutes } from "./routes/reservations.ts";
 import { resourceRoutes } from "./routes/resources.ts";
 import { taskRoutes } from "./routes/tasks.ts";
 import { PROBLEM_SCHEMA } from "./schemas.ts";
@@ -100,6 +103,9 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     taskRoutes,
     resourceRoutes,
     crewRoutes,
+    occupancyRoutes,
+    lockCommandRoutes,
+    reservationRoutes,
     nodeRoutes,
     agentRoutes,
   ]) {

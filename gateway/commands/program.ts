@@ -14,6 +14,7 @@ import { locksCommand } from "./locks.ts";
 import { messageCommands } from "./messages.ts";
 import { nodeCommand } from "./node.ts";
 import { nodesCommand } from "./nodes.ts";
+import { occupancyCommand } from "./occupancy.ts";
 import { psCommand } from "./ps.ts";
 import { replayCommand } from "./replay.ts";
 
@@ -42,6 +43,7 @@ export function makeProgram(deps: CliDeps, version: string): Command {
   historyCommand(program, deps);
   deadCommands(program, deps);
   crewsCommand(program, deps);
+  occupancyCommand(program, deps);
   replayCommand(program, deps);
   addHelp(program, "troupe");
   return program.showHelpAfterError("See `troupe --help`");

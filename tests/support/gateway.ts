@@ -26,6 +26,9 @@ export interface Appended {
 /** The far side: actors by key, and a list of all calls. */
 export class FarSide {
   readonly actors = new Map<string, ActorView>();
+  /** What actors answer, by `kind/id`; what they were asked. */
+  readonly replies = new Map<string, unknown>();
+  readonly asked: { readonly to: string; readonly event: object }[] = [];
   readonly histories = new Map<string, HistoryEntry[]>();
   readonly letters: DeadLetter[] = [];
   readonly appended: Appended[] = [];
@@ -87,6 +90,7 @@ export class FarSide {
       Client,
       | "names"
       | "broker"
+      | "ask"
       | "query"
       | "list"
       | "recent"
@@ -101,6 +105,12 @@ export class FarSide {
       names: makeNames(),
       // The gateway uses no more of the broker than this.
       broker: this.#broker() as Broker,
+      ask: async (kindOf, id, event) => {
+        const to = keyOf(typeof kindOf === "string" ? kindOf : kindOf.kind, id);
+        this.#call(`ask ${to}`);
+        this.asked.push({ to, event });
+        return this.replies.get(to) ?? { ok: true };
+      },
       query: async (kindOf, id) => {
         const kind = typeof kindOf === "string" ? kindOf : kindOf.kind;
         this.#call(`query ${kind}/${id}`);
@@ -187,7 +197,7 @@ export const nodeInfo = (name: string): NodeInfo => ({
   pid: 1,
   host: "h",
   version: "0.1.0",
-  kinds: ["task", "resource", "agent", "device"],
+  kinds: ["task", "resource", "reservation", "agent", "device"],
   labels: {},
   roles: ["WORKER"],
   weight: 1,

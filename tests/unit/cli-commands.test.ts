@@ -131,6 +131,14 @@ const COMMANDS: readonly (readonly [args: readonly string[], world: CliWorld, js
     },
   ],
   [
+    ["occupancy", "pi:device1"],
+    { client: { query: async () => ({ ...LOCK, context: { capacity: 1, queue: [], history: [] } }) } },
+    {
+      ...{ resource: "pi:device1", grants: 0, sinceMs: null, busy: null, waitingNow: 0, waitedMs: 0 },
+      ...{ longestWaitMs: null, longestHoldMs: null, timeline: [] },
+    },
+  ],
+  [
     ["locks"],
     { client: { list: async (kind) => [{ kind, id: "pi:device1", node: null }], query: async () => LOCK } },
     {

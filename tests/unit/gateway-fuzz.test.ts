@@ -11,6 +11,8 @@ const PATHS = [
   "/api/actors/:p/:p/history",
   "/api/tasks/:p",
   "/api/resources/:p",
+  "/api/resources/:p/occupancy",
+  "/api/reservations/:p",
   "/api/agents/:p",
 ];
 const LISTS = ["/api/actors/device", "/api/tasks", "/api/resources", "/api/actors/device/a/history"];
