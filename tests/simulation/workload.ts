@@ -16,11 +16,12 @@ const ACTORS = 3;
 /** Of so many calls one is poison. */
 const POISON_EVERY = 40;
 
-/** Alarms ring after this at most, in ms. Long ones outlive their actor's stay in memory: its wake-up is the server's then. */
+/** Alarms ring after this at most, in ms. */
 const SHORT_MS = 1_500;
-const LONG_MS = 14_000;
-/** Part of the alarms that may be long: each makes its history longer. */
-const LONG_ALARMS = 0.04;
+/** Long ones, in ms: beyond what keeps an idle actor in memory, so its wake-up is the server's. */
+const LONG_MS = { from: 11_500, to: 13_000 };
+/** Part of the alarms that are long: each makes its history longer. */
+const LONG_ALARMS = 0.02;
 
 /** Errors that a caller may meet though nothing is broken. */
 const EXPECTED = new Set(["DEADLINE", "POISON_MESSAGE", "ACTOR_NOT_FOUND", "ACTOR_DONE"]);
@@ -83,10 +84,7 @@ function draw(deps: LaneDeps): Call {
       type: string;
     });
   if (dice < 65) {
-    const event =
-      random.next() < 0.8
-        ? { type: "SET", ms: random.int(1, random.next() < LONG_ALARMS ? LONG_MS : SHORT_MS) }
-        : { type: "CANCEL" };
+    const event = random.next() < 0.8 ? { type: "SET", ms: alarmMs(random) } : { type: "CANCEL" };
     return send(how, "alarm", one("m"), event);
   }
   if (dice < 75) {
@@ -97,6 +95,10 @@ function draw(deps: LaneDeps): Call {
   }
   if (dice < 80) return send(how, "feed", "f0", { type: "EMIT" });
   return drawQuery(deps);
+}
+
+function alarmMs(random: Random): number {
+  return random.next() < LONG_ALARMS ? random.int(LONG_MS.from, LONG_MS.to) : random.int(1, SHORT_MS);
 }
 
 function drawQuery({ client, random }: LaneDeps): Call {
