@@ -6,6 +6,7 @@ import type { ActorKind } from "../runtime/define-actor.ts";
 import type { Broker } from "../runtime/port.ts";
 import { crewKind } from "./crew.ts";
 import { deviceKind } from "./device.ts";
+import { hostKind } from "./host.ts";
 import { startIngress } from "./ingress.ts";
 import type { RunSkill } from "./messages/task.ts";
 import { watchMisaddressed } from "./misaddressed.ts";
@@ -34,6 +35,7 @@ export interface SystemKindsOptions {
 
 export const systemKinds = ({ runSkill, writeLease }: SystemKindsOptions): ActorKind[] => [
   deviceKind,
+  hostKind,
   resourceActor({ writeLease }),
   reservationKind,
   waitGraphKind,

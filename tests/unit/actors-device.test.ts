@@ -1,10 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { deviceKind, OFFLINE_ALERT_MS, RECENT_ALERTS } from "../../actors/device.ts";
+import { deviceKind, OFFLINE_ALERT_MS, RECENT_ALERTS, STABLE_MS, SUSPECT_MS } from "../../actors/device.ts";
+import { hostKind } from "../../actors/host.ts";
 import { DrivenActor, START_MS } from "../support/machine.ts";
 
 const ID = "sunri-pi1:device2";
 const online = { type: "online", facts: { model: "stb", name: "EOS", capabilities: { av: "hdmi_stream" } } };
 const silent = { type: "silent" };
+/** Time enough that a suspect one is offline. */
+const gone = { type: "time passes" };
 const observed = (type: string, id = "e1") => ({
   type: "observed",
   event: {
@@ -22,17 +25,20 @@ const device = () => new DrivenActor(deviceKind, ID);
 describe("device", () => {
   test.each([
     ["unknown", [], online, "online"],
-    ["unknown", [], silent, "offline"],
+    ["unknown", [], silent, "suspect"],
     ["unknown", [], observed("alert.freeze"), "unknown"],
     ["online", [online], online, "online"],
-    ["online", [online], silent, "offline"],
+    ["online", [online], silent, "suspect"],
+    ["suspect", [online, silent], online, "online"],
+    ["suspect", [silent], silent, "suspect"],
+    ["suspect", [silent], observed("alert.freeze"), "suspect"],
     ["online", [online], observed("zap.measured"), "online"],
-    ["offline", [silent], online, "online"],
-    ["offline", [silent], silent, "offline"],
-    ["offline", [silent], observed("alert.freeze"), "offline"],
+    ["offline", [silent, gone], online, "online"],
+    ["offline", [silent, gone], silent, "offline"],
+    ["offline", [silent, gone], observed("alert.freeze"), "offline"],
   ] as const)("in %s goes where presence says (case %#)", (state, before, event, after) => {
     const actor = device();
-    for (const one of before) actor.send(one);
+    for (const one of before) one === gone ? actor.advance(SUSPECT_MS) : actor.send(one);
     expect(actor.value ?? "unknown").toBe(state);
     expect(actor.send(event).value).toBe(after);
   });
@@ -101,5 +107,70 @@ describe("device", () => {
     expect(context.alerts.map(({ id }) => id)).toEqual(Array.from({ length: RECENT_ALERTS }, (_, i) => `e${i + 10}`));
     expect(context.lastEvent).toEqual({ id: "z", type: "zap.measured", priority: "high", timeMs: START_MS });
     expect(context.counters).toMatchObject({ events: 31, alerts: 30 });
+  });
+
+  const status = (actor: DrivenActor) => actor.published.map(({ event }) => (event.data as { status: string }).status);
+
+  test("closes its alert once it has stayed, and raises no other while it flaps", () => {
+    const actor = device().send(online).send(silent).advance(OFFLINE_ALERT_MS);
+    for (let i = 0; i < 10; i++) {
+      actor.send(online).advance(STABLE_MS - 1);
+      actor.send(silent).advance(2 * OFFLINE_ALERT_MS);
+    }
+    expect(status(actor)).toEqual(["active"]);
+    actor.send(online).advance(STABLE_MS);
+    expect(status(actor)).toEqual(["active", "resolved"]);
+    expect(actor.published.at(-1)?.event.priority).toBe("low");
+    actor.send(silent).advance(OFFLINE_ALERT_MS);
+    expect(status(actor)).toEqual(["active", "resolved", "active"]);
+  });
+
+  test("leaves the alert to its host while that is down, and tells its lock", () => {
+    const actor = device().send(online).send(silent).advance(SUSPECT_MS);
+    expect(actor.sentTo("host/sunri-pi1")).toEqual(["deviceThere", "deviceAway"]);
+    actor.clear().send({ type: "hostDown" }, "host/sunri-pi1").advance(OFFLINE_ALERT_MS);
+    expect(actor.published).toEqual([]);
+    expect(actor.sentTo(`resource/${ID}`)).toEqual(["hostLost"]);
+    actor.send({ type: "hostUp" }, "host/sunri-pi1").advance(0);
+    expect(actor.sentTo(`resource/${ID}`)).toEqual(["hostLost", "hostBack"]);
+    expect(status(actor)).toEqual(["active"]);
+  });
+});
+
+describe("host", () => {
+  const say = (actor: DrivenActor, type: string, name: string) =>
+    actor.send({ type, device: name }, `device/sunri-pi1:${name}`);
+  const host = () => {
+    const actor = new DrivenActor(hostKind, "sunri-pi1");
+    for (const name of ["device1", "device2"]) say(actor, "deviceThere", name);
+    return actor;
+  };
+
+  test("is down when all its devices are away, and tells each of them, then that it is up", () => {
+    const actor = say(host(), "deviceAway", "device1");
+    expect(actor.value).toBe("up");
+    say(actor, "deviceAway", "device2");
+    expect(actor.value).toBe("down");
+    for (const name of ["device1", "device2"]) expect(actor.sentTo(`device/sunri-pi1:${name}`)).toEqual(["hostDown"]);
+    say(actor, "deviceThere", "device1");
+    for (const name of ["device1", "device2"])
+      expect(actor.sentTo(`device/sunri-pi1:${name}`)).toEqual(["hostDown", "hostUp"]);
+  });
+
+  test("raises one alert for all of them, and closes it", () => {
+    const actor = say(say(host(), "deviceAway", "device1"), "deviceAway", "device2").advance(OFFLINE_ALERT_MS);
+    expect(actor.published).toMatchObject([{ event: { type: "alert.host_offline", data: { status: "active" } } }]);
+    say(actor, "deviceThere", "device1").advance(STABLE_MS);
+    expect(actor.published.at(-1)).toMatchObject({ event: { data: { status: "resolved" } } });
+  });
+
+  test("is not called down for its only device, and believes only its own", () => {
+    const one = say(new DrivenActor(hostKind, "sunri-pi1"), "deviceThere", "device1");
+    expect(say(one, "deviceAway", "device1").value).toBe("up");
+    const actor = say(host(), "deviceAway", "device1").send(
+      { type: "deviceAway", device: "device2" },
+      "device/other:device2",
+    );
+    expect(actor.value).toBe("up");
   });
 });
