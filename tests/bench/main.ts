@@ -4,6 +4,7 @@
  * keeps to one sync setting, BENCH_PROFILE_DIR writes a CPU profile of every worker there.
  */
 import { ask64, askSeq, coldKey, query64, twoNodes } from "./calls.ts";
+import { locks } from "./locks.ts";
 import { boot, passivated, resident } from "./spans.ts";
 import type { Sync } from "./world.ts";
 
@@ -18,6 +19,7 @@ const BENCHES: Readonly<Record<string, { readonly run: Bench; readonly syncs: re
   boot: { run: boot, syncs: ["interval"] },
   passivated: { run: passivated, syncs: ["interval"] },
   resident: { run: resident, syncs: ["interval"] },
+  locks: { run: locks, syncs: ["interval", "always"] },
   "two-nodes": { run: twoNodes, syncs: ["interval"] },
 };
 

@@ -7,18 +7,22 @@ import { decodeLease, encodeLease, judgeToken, type Lease, leaseOf } from "../..
 import type { ResourceMessage } from "../../actors/messages/resource.ts";
 import type { LockFact } from "../../actors/resource-grants.ts";
 import { decide } from "../../actors/resource-rules.ts";
-import { dueAtMs, newLock, type ResourceContext } from "../../actors/resource-state.ts";
+import { resourceActor } from "../../actors/resource.ts";
+import { dueAtMs, newLock, type ResourceContext, stateOf } from "../../actors/resource-state.ts";
 import { ReferenceLock } from "./lock-model.ts";
+import { DrivenActor, START_MS } from "./machine.ts";
 
 export type Plant = "none" | "door takes any token" | "grant before revoke" | "token issued again";
 
 export interface WorldOptions {
+  /** The whole actor, with its storage between inputs, instead of its rules alone. */
+  readonly asActor?: boolean;
   readonly policy: "wait" | "abort" | "takeover";
   readonly graceMs: number;
   readonly plant?: Plant;
 }
 
-const START_MS = 1_767_225_600_000;
+const KIND = resourceActor({ writeLease: () => Promise.reject(new Error("Driven by hand: nothing is written here")) });
 const ENDS: readonly string[] = [
   "resource.released",
   "resource.expired",
@@ -42,14 +46,23 @@ export class LockWorld {
   /** The highest token that drove the device. */
   #driven = 0;
 
-  constructor({ policy, graceMs, plant = "none" }: WorldOptions) {
+  readonly #actor: DrivenActor | null;
+
+  constructor({ policy, graceMs, plant = "none", asActor = false }: WorldOptions) {
     this.#plant = plant;
+    this.#actor = asActor ? new DrivenActor(KIND, this.lock.resource) : null;
     this.reference = new ReferenceLock(START_MS, policy, graceMs);
     this.send({ type: "configure", by: "client/ops", policy, graceMs }, "client/ops");
   }
 
   send(command: ResourceMessage, who: string): void {
     const before = JSON.stringify(this.lock);
+    if (this.#actor !== null) {
+      const isTask = who.startsWith("task/");
+      this.#actor.clear().send(isTask ? command : { holder: who, ...command }, isTask ? who : "client-1");
+      this.#takeFrom(this.#actor);
+      return;
+    }
     const { lock, facts, problem } = decide(this.lock, command, who, this.nowMs);
     if (problem !== null) expect(JSON.stringify(lock), "a refused command changes nothing").toBe(before);
     this.#take(lock, facts);
@@ -57,7 +70,9 @@ export class LockWorld {
 
   advance(ms: number): void {
     const endMs = this.nowMs + ms;
+    if (this.#actor !== null) this.#takeFrom(this.#actor.clear().advance(ms));
     for (let due = dueAtMs(this.lock); due !== null && due <= endMs; due = dueAtMs(this.lock)) {
+      if (this.#actor !== null) throw new Error("The actor left something undone that was due");
       this.nowMs = Math.max(this.nowMs, due);
       const { lock, facts } = decide(this.lock, { type: "timePassed" }, null, this.nowMs);
       this.#take(lock, facts);
@@ -109,6 +124,15 @@ export class LockWorld {
     expect([...this.#ended.keys()].toSorted((a, b) => a - b)).toEqual(
       Array.from({ length: this.lock.token }, (_, i) => i + 1),
     );
+  }
+
+  #takeFrom(actor: DrivenActor): void {
+    this.lock = actor.context as ResourceContext;
+    expect(actor.value).toBe(stateOf(this.lock));
+    for (const { event } of actor.published) {
+      const about = event.data as LockFact["about"];
+      this.#hear({ type: event.type, priority: event.priority ?? "low", about, tell: null });
+    }
   }
 
   #take(lock: ResourceContext, facts: readonly LockFact[]): void {

@@ -38,7 +38,10 @@ describe("device", () => {
     ["offline", [silent, gone], observed("alert.freeze"), "offline"],
   ] as const)("in %s goes where presence says (case %#)", (state, before, event, after) => {
     const actor = device();
-    for (const one of before) one === gone ? actor.advance(SUSPECT_MS) : actor.send(one);
+    for (const one of before) {
+      if (one === gone) actor.advance(SUSPECT_MS);
+      else actor.send(one);
+    }
     expect(actor.value ?? "unknown").toBe(state);
     expect(actor.send(event).value).toBe(after);
   });

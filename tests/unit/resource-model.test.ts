@@ -84,11 +84,12 @@ const steps = [
   stepOf("showLease", fc.constant(null), (world) => world.showLease()),
 ];
 
-function check(plant: Plant, numRuns: number): void {
+function check(plant: Plant, numRuns: number, asActor = false): void {
   const options: fc.Arbitrary<WorldOptions> = fc.record({
     policy: fc.constantFrom("wait" as const, "abort" as const, "takeover" as const),
     graceMs: fc.integer({ min: 0, max: 3_000 }),
     plant: fc.constant(plant),
+    asActor: fc.constant(asActor),
   });
   const property = fc.property(options, fc.commands(steps, { maxCommands: 80, size: "max" }), (given, commands) => {
     const world = new LockWorld(given);
@@ -101,6 +102,10 @@ function check(plant: Plant, numRuns: number): void {
 describe("a lock", () => {
   test("agrees with the reference and never lets two drive, whatever comes in whatever order", () => {
     check("none", 2_000);
+  });
+
+  test("agrees with it as an actor too, whose state is stored between any two inputs", () => {
+    check("none", 150, true);
   });
 
   test.each<[Plant, RegExp]>([

@@ -85,7 +85,7 @@ const keyOf = (event: unknown): string => {
   return `${source}/${id}`;
 };
 
-async function readNews({ broker, names }: Client): Promise<PoolRecord[]> {
+export async function readNews({ broker, names }: Client): Promise<PoolRecord[]> {
   const news: PoolRecord[] = [];
   for (let fromSeq = 1; ; ) {
     const page = await broker.read(names.stream.pool, { subject: names.poolAll, fromSeq, limit: PAGE });
