@@ -4,6 +4,7 @@ export { type Address, keyOf, shardOf } from "./runtime/address.ts";
 export type {
   ActorStatus,
   ActorView,
+  Audit,
   CallOptions,
   Client,
   DeadLetter,
@@ -13,6 +14,7 @@ export type {
   NodeFilter,
   NodeInfo,
   NodeState,
+  RetryOptions,
   QueryOptions,
 } from "./runtime/api.ts";
 export { type PoolEvent, publish, ref, reply } from "./runtime/author.ts";
@@ -22,11 +24,13 @@ export {
   type ActorOptions,
   defineActor,
   type EventOf,
+  SINGLETON_ID,
   type Supervision,
 } from "./runtime/define-actor.ts";
 export * from "./runtime/errors.ts";
 export type { PlacementCandidate, PlacementReport } from "./runtime/explain.ts";
 export { type Placement, type Role, ROLES, type Shard } from "./runtime/families.ts";
+export { fencingToken } from "./runtime/invocation-scope.ts";
 export { type HistoryInput, readHistory } from "./runtime/history.ts";
 export { startNode } from "./runtime/node.ts";
 export type { NodeOptions } from "./runtime/node-options.ts";

@@ -7,11 +7,12 @@ import type { ActorState, Invocation } from "./actor-state.ts";
 import { type Address, keyOf } from "./address.ts";
 import { extended, pathOf } from "./call-chain.ts";
 import { type Command, commandOf, lifts } from "./control.ts";
-import type { ActorKind } from "./define-actor.ts";
+import { type ActorKind, SINGLETON_ID } from "./define-actor.ts";
 import { type Input, isMessage, Tag } from "./envelope.ts";
 import {
   ActorDoneError,
   ActorNotFoundError,
+  AddressError,
   BusyError,
   CycleError,
   MovedError,
@@ -23,6 +24,12 @@ import { statusOf } from "./hold.ts";
 import { MAX_OUTBOX, MAX_STATE_BYTES } from "./limits.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { withScope } from "./transition-scope.ts";
+
+/** @throws {AddressError} The kind is a singleton, and this is not its id. */
+export function assertOnlyId({ kind, isSingleton }: RunnableKind, id: string): void {
+  if (isSingleton && id !== SINGLETON_ID)
+    throw new AddressError(`Kind "${kind}" is a singleton, "${id}" is not its id: use "${SINGLETON_ID}"`);
+}
 
 /**
  * Refuses what needs no journal: nothing changes, whoever asks again gets the same.

@@ -1,23 +1,10 @@
-/**
- * Who waits for whom: the invocations that a call was made from, outermost first. Invariant: a call made inside an invocation
- * carries the chain of that invocation and no other, however many calls run at once; a chain is bounded.
- */
-import { AsyncLocalStorage } from "node:async_hooks";
+/** Who waits for whom: the invocations that a call was made from, outermost first. Invariant: a chain is bounded. */
 import { CycleError } from "./errors.ts";
 import { MAX_CALL_CHAIN } from "./limits.ts";
 
 /** An actor's key, and the revision that started the invocation which calls; 0: no invocation, it passed a message on. */
 export type CallLink = readonly [actor: string, startedBy: number];
 export type CallChain = readonly CallLink[];
-
-const NO_CALLS: CallChain = [];
-const scopes = new AsyncLocalStorage<CallChain>();
-
-/** Runs an invocation's work: calls that it makes carry `chain`. */
-export const inChain = <T>(chain: CallChain, work: () => T): T => scopes.run(chain, work);
-
-/** The chain of the invocation that is running here; empty outside of one. */
-export const currentChain = (): CallChain => scopes.getStore() ?? NO_CALLS;
 
 /** @throws {CycleError} The chain is as long as it may be. */
 export function extended(chain: CallChain, link: CallLink): CallChain {

@@ -3,7 +3,6 @@
  * `low` is below every number that may still be repeated, so receivers may forget all before it.
  */
 import type { CallOptions } from "./api.ts";
-import { currentChain } from "./call-chain.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { decodeAnswer, encodeInput, type EventLike, type Tag } from "./envelope.ts";
 import { AbortedError, BusyError, DeadlineError, HostOfflineError, PayloadError, TroupeError } from "./errors.ts";
@@ -16,6 +15,7 @@ import {
   MAX_DEADLINE_MS,
   RETRY_MIN_MS,
 } from "./limits.ts";
+import { currentChain } from "./invocation-scope.ts";
 import type { Broker } from "./port.ts";
 import { isPriority, priorityRank } from "./priority.ts";
 

@@ -47,6 +47,11 @@ export interface ActorOptions<TMachine extends AnyStateMachine> {
   readonly migrate?: (stored: PersistedMachine, from: number) => PersistedMachine;
   /** The machine's input, from the address alone. Default: the address itself. */
   readonly input?: (address: Address) => unknown;
+  /**
+   * The cluster has exactly one, of the id {@link SINGLETON_ID}: it is started without a message, stays in memory, and moves to another
+   * node when its own ends. Default false.
+   */
+  readonly singleton?: boolean;
   readonly supervision?: Partial<Supervision>;
   /** A promise actor that runs longer is aborted and fails with a deadline error, in ms. */
   readonly invocationDeadlineMs?: number;
@@ -68,6 +73,7 @@ export interface ActorKind<TMachine extends AnyStateMachine = AnyStateMachine> {
   readonly machine: TMachine;
   readonly migrate: ActorOptions<TMachine>["migrate"];
   readonly input: (address: Address) => unknown;
+  readonly isSingleton: boolean;
   readonly supervision: Supervision;
   readonly invocationDeadlineMs: number;
   readonly snapshotEvery: number;
@@ -81,6 +87,9 @@ export interface ActorKind<TMachine extends AnyStateMachine = AnyStateMachine> {
 
 /** The events a client may send to a kind. */
 export type EventOf<TKind extends ActorKind> = EventFromLogic<TKind["machine"]>;
+
+/** The only id of a singleton. */
+export const SINGLETON_ID = "main";
 
 /** Tells a machine that it could not take a message, with `cause` and the message's type as `event`. */
 export const DEGRADED_EVENT = "supervision.degraded";
@@ -100,6 +109,8 @@ export function defineActor<TMachine extends AnyStateMachine>(options: ActorOpti
   const { historyDays = DEFAULT_HISTORY_DAYS } = options;
   if (!(Number.isSafeInteger(historyDays) && historyDays >= 0))
     throw new DefinitionError(`Option "historyDays" is ${String(historyDays)}: give a whole number, 0 keeps none`);
+  if (options.singleton === true && options.placement?.label !== undefined)
+    throw new DefinitionError("A singleton cannot be placed by a label of its id: give its placement roles alone");
   assertDurable(options.kind, options.machine);
   return {
     kind: options.kind,
@@ -107,6 +118,7 @@ export function defineActor<TMachine extends AnyStateMachine>(options: ActorOpti
     machine: options.machine,
     migrate: options.migrate,
     input: options.input ?? ((address) => address),
+    isSingleton: options.singleton ?? false,
     supervision: { ...DEFAULT_SUPERVISION, ...options.supervision },
     invocationDeadlineMs: options.invocationDeadlineMs ?? DEFAULT_INVOCATION_DEADLINE_MS,
     snapshotEvery: options.snapshotEvery ?? DEFAULT_SNAPSHOT_EVERY,

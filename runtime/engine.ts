@@ -7,7 +7,7 @@ import type { Names } from "../nats-config/subjects.ts";
 import { Activation } from "./activation.ts";
 import { newState } from "./actor-state.ts";
 import { checkAddress, keyOf } from "./address.ts";
-import { assertTakes } from "./admission.ts";
+import { assertOnlyId, assertTakes } from "./admission.ts";
 import { type Applied, applyInput, applyPoison, causeOf, isCurrent } from "./apply.ts";
 import type { Clock } from "./clock.ts";
 import { Committer } from "./committer.ts";
@@ -44,6 +44,8 @@ export interface EngineOptions {
   readonly mayAct: () => boolean;
   /** False also while others may have taken over at a word of the server. */
   readonly mayAnswer: () => boolean;
+  /** Epoch under which this incarnation owns a shard: its fencing token. 0: it does not. */
+  readonly epochOf: (shard: Shard) => number;
   /** Delivers to an actor of another node. */
   readonly sendRemote: (kind: string, id: string, body: Uint8Array) => Promise<Uint8Array>;
   /** The journal is sealed or broken: this incarnation is over. */
@@ -126,6 +128,7 @@ export class Engine {
     checkAddress(kind, id);
     const runnable = this.options.kinds.get(kind);
     if (runnable === undefined) throw new UnknownKindError(kind, [...this.options.kinds.keys()]);
+    assertOnlyId(runnable, id);
     const shard = this.options.shardOf(kind, id);
     if (!this.owned.has(shard)) throw new NoResponderError(this.options.names.act(shard, kind, id));
     if (this.activations.size >= MAX_ACTIVATIONS && !this.saver.evictOne((a) => this.drop(a))) {

@@ -91,6 +91,7 @@ export class Incarnation {
       journal,
       closed: this.#closed.signal,
       mayAct: () => this.membership.isGood,
+      epochOf: (shard) => this.#table.epochOf(shard, this.#me),
       mayAnswer: () => this.membership.mayAnswer,
       onFailed: fail,
     });

@@ -4,11 +4,13 @@
  */
 import type { Activation } from "./activation.ts";
 import type { Invocation } from "./actor-state.ts";
-import { extended, inChain } from "./call-chain.ts";
+import { extended } from "./call-chain.ts";
 import type { Clock } from "./clock.ts";
 import { resolveInvocation } from "./durable-check.ts";
 import { encodeInput, type Input, Tag } from "./envelope.ts";
 import { AbortedError, DeadlineError, DefinitionError } from "./errors.ts";
+import type { Shard } from "./families.ts";
+import { inInvocation } from "./invocation-scope.ts";
 import { priorityRank } from "./priority.ts";
 import type { Inject } from "./timers.ts";
 import { plainError } from "./thrown.ts";
@@ -19,13 +21,15 @@ export class Invocations {
   readonly #clock: Clock;
   readonly #inject: Inject;
   readonly #mayAct: () => boolean;
+  readonly #epochOf: (shard: Shard) => number;
   /** Some were not started, or were stopped, for want of a lease. */
   isBehind = false;
 
-  constructor(clock: Clock, inject: Inject, mayAct: () => boolean) {
+  constructor(clock: Clock, inject: Inject, mayAct: () => boolean, epochOf: (shard: Shard) => number) {
     this.#clock = clock;
     this.#inject = inject;
     this.#mayAct = mayAct;
+    this.#epochOf = epochOf;
   }
 
   /** Without a lease it waits for {@link resume}. */
@@ -91,11 +95,14 @@ export class Invocations {
       );
     const self = { id: child, sessionId: `${activation.key}:${invocation.startedBy}:${child}` };
     const chain = extended(invocation.chain ?? [], [activation.key, invocation.startedBy]);
+    const token = this.#epochOf(activation.shard);
     const aborted = new Promise<never>((_, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
     });
     return await Promise.race([
-      inChain(chain, () => work({ input: invocation.input, signal, self, system: {}, emit: () => undefined })),
+      inInvocation({ chain, token }, () =>
+        work({ input: invocation.input, signal, self, system: {}, emit: () => undefined }),
+      ),
       aborted,
     ]);
   }

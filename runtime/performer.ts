@@ -14,6 +14,7 @@ import { DeadLetters } from "./dead-letters.ts";
 import { type Effects, POOL_PREFIX } from "./effects.ts";
 import type { Input } from "./envelope.ts";
 import type { TroupeError } from "./errors.ts";
+import type { Shard } from "./families.ts";
 import { Invocations } from "./invocations.ts";
 import type { MachineAction } from "./machine.ts";
 import { Outbox, type OutboxDeps } from "./outbox.ts";
@@ -31,6 +32,7 @@ export interface PerformerOptions {
   readonly log: Logger;
   readonly closed: AbortSignal;
   readonly mayAct: () => boolean;
+  readonly epochOf: (shard: Shard) => number;
   readonly inject: Inject;
   readonly deliver: OutboxDeps["deliver"];
   readonly onOutboxShrunk: (activation: Activation) => void;
@@ -65,7 +67,7 @@ export class Performer {
     this.#o = options;
     const { broker, names, clock, inject, mayAct, deliver, onOutboxShrunk } = options;
     this.watchers = new Watchers(options);
-    this.invocations = new Invocations(clock, inject, mayAct);
+    this.invocations = new Invocations(clock, inject, mayAct, options.epochOf);
     this.deadLetters = new DeadLetters(options);
     this.#outbox = new Outbox({
       clock,

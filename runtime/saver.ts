@@ -150,6 +150,7 @@ export class Saver {
   isEvictable(activation: Activation): boolean {
     return (
       activation.phase === "live" &&
+      !activation.kind.isSingleton &&
       activation.dirtySinceMs === 0 &&
       activation.mailbox.size === 0 &&
       activation.isCommitted &&

@@ -66,6 +66,12 @@ export class ShardTable {
     return this.#entries;
   }
 
+  /** Epoch under which `owner` has the shard; 0 if it has not: a newer owner's is not its to use. */
+  epochOf(shard: Shard, owner: string): number {
+    const record = this.#entries.get(shard)?.record;
+    return record?.owner === owner ? record.epoch : 0;
+  }
+
   /** Reads all records, then follows their changes. */
   async open(onChange: () => void): Promise<void> {
     const { stream, key } = this.#names.kv.shards;

@@ -55,6 +55,7 @@ export function startEngine(kinds: readonly ActorKind[], shards: number): Engine
     journal,
     closed: closed.signal,
     verifyDeterminism: false,
+    epochOf: () => 1,
     mayAct: () => isGood,
     mayAnswer: () => isGood,
     sendRemote: () => Promise.reject(new Error("There is no other node")),

@@ -84,6 +84,7 @@ function startEngine() {
     journal,
     closed,
     verifyDeterminism: false,
+    epochOf: () => 1,
     mayAct: () => lease.isGood,
     mayAnswer: () => lease.isGood,
     sendRemote: (_kind, _id, body) => {

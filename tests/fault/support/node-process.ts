@@ -12,10 +12,11 @@ const LOG_LINES = 2_000;
 /** What a node runs unless told otherwise. */
 const SCRIPT = new URL("../workers/node.ts", import.meta.url);
 
-/** A line that a worker printed: `up`, `invoked`. */
+/** A line that a worker printed: `up`, `invoked`, or an act of the clerk under its `token`. */
 export interface Told {
   readonly up?: string;
   readonly invoked?: string;
+  readonly token?: number;
   readonly pid: number;
   /** Monotonic ms of this process. */
   readonly atMs: number;

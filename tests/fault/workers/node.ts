@@ -1,23 +1,5 @@
-/** One node process of a fault run. Invariant: it tells on stdout when it serves; logs go to stderr; SIGTERM drains it. */
-import pino from "pino";
-import { startNode } from "../../../runtime/node.ts";
+/** One node process of a fault run, of a release. */
 import { kindsOf } from "../support/kinds.ts";
+import { runNode, setting } from "../support/run-node.ts";
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined || value === "") throw new Error(`The variable ${name} is missing: the harness sets it`);
-  return value;
-}
-
-const node = await startNode({
-  name: setting("FAULT_NODE"),
-  servers: setting("FAULT_SERVERS"),
-  namespace: setting("FAULT_NAMESPACE"),
-  replicas: Number(setting("FAULT_REPLICAS")),
-  kinds: kindsOf(Number(setting("FAULT_RELEASE"))),
-  log: pino({ level: "info" }, pino.destination(2)),
-});
-process.once("SIGTERM", () => {
-  void node.stop().then(() => process.exit(0));
-});
-process.stdout.write(`${JSON.stringify({ up: node.incarnation, pid: process.pid })}\n`);
+await runNode(kindsOf(Number(setting("FAULT_RELEASE"))));
