@@ -29,7 +29,7 @@ export interface Supervision {
   readonly intensity: number;
   /** Window for {@link intensity}, in ms of input time. */
   readonly periodMs: number;
-  /** Who is told on `escalate`, with `{ type: "actor.failed", kind, id, reason }`. */
+  /** Who is told on `escalate`, and of a quarantine under any strategy, with `{ type: "actor.failed", kind, id, reason }`. */
   readonly supervisor?: (self: Address) => Address;
   /**
    * Who does the work after a `failover`. It gets `{ type: "supervision.takeover", kind, id, cause, event, state }` and then what

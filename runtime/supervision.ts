@@ -35,8 +35,8 @@ export function supervise(kind: RunnableKind, address: Address, state: ActorStat
   }
   state.failures = [...state.failures.filter((at) => at > timeMs - periodMs), timeMs].slice(-intensity - 1);
   if (state.failures.length > intensity) {
-    const count = state.failures.length;
-    return end(state, "quarantine", `quarantined after ${count} poison messages in ${periodMs} ms; the last, ${last}`);
+    const reason = `quarantined after ${state.failures.length} poison messages in ${periodMs} ms; the last, ${last}`;
+    return escalated(kind, address, state, timeMs, end(state, "quarantine", reason));
   }
   switch (strategy) {
     case "resume":
@@ -44,7 +44,7 @@ export function supervise(kind: RunnableKind, address: Address, state: ActorStat
     case "stop":
       return end(state, "stop", cause);
     case "escalate":
-      return escalate(kind, address, state, failure);
+      return escalated(kind, address, state, timeMs, end(state, "stop", cause));
     case "failover":
       return failOver(kind, address, state, failure);
     case "restart":
@@ -63,9 +63,10 @@ function end(state: ActorState, by: "quarantine" | "stop" | "failover", reason: 
   return { ...noEffects(), stop: hold(state, by, reason, to) };
 }
 
-function escalate(kind: RunnableKind, address: Address, state: ActorState, { timeMs, cause }: Failure): Effects {
-  const effects = end(state, "stop", cause);
+/** Tells the supervisor, if the kind has one, that the actor has ended. */
+function escalated(kind: RunnableKind, address: Address, state: ActorState, timeMs: number, effects: Effects): Effects {
   const { supervisor } = kind.supervision;
+  const reason = state.stopped as string;
   if (supervisor === undefined) return effects;
   try {
     const boss = supervisor(address);
@@ -73,11 +74,11 @@ function escalate(kind: RunnableKind, address: Address, state: ActorState, { tim
     effects.outgoing = append(effects.outgoing, {
       to: keyOf(boss.kind, boss.id),
       lane: priorityRank("high"),
-      event: { type: "actor.failed", ...address, reason: cause },
+      event: { type: "actor.failed", ...address, reason },
     });
     queueOutgoing(state, effects.outgoing, timeMs);
   } catch (error) {
-    state.stopped = `${cause}; and its supervisor cannot be told: ${thrownText(error)}`;
+    state.stopped = `${reason}; and its supervisor cannot be told: ${thrownText(error)}`;
   }
   return effects;
 }

@@ -413,6 +413,17 @@ describe("applyPoison()", () => {
     expect(driver.state.stopped).toBe("cause");
   });
 
+  test("a supervisor is told of a quarantine, whatever the strategy", () => {
+    const supervisor = () => ({ kind: "boss", id: "b" });
+    const kind = shaky({ supervision: { strategy: "resume", intensity: 0, supervisor } });
+    const driver = new Driver(kind);
+    applyPoison(kind, ADDRESS, driver.state, driver.input({ type: "THROW" }), 1, "cause");
+    expect([...driver.state.outbox.values()]).toMatchObject([
+      { to: "boss/b", event: { type: "actor.failed", reason: driver.state.stopped } },
+    ]);
+    expect(driver.state.stopped).toContain("quarantined");
+  });
+
   test("never throws, though the supervisor cannot be named", () => {
     const supervisor = () => {
       throw new Error("Nobody");
