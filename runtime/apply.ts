@@ -234,15 +234,19 @@ function pendingBytes({ timers, invocations }: ActorState, { cancelTimers, stop 
   return size;
 }
 
-function sizeOnce(value: object): number {
+function sizeOnce(value: object, what = "The payload"): number {
   let size = sizes.get(value);
-  if (size === undefined) sizes.set(value, (size = sizeOf(value, "The payload")));
+  if (size === undefined) sizes.set(value, (size = sizeOf(value, what)));
   return size;
 }
 
 /** Sizes of large parts of contexts, which keep their identity through `assign`. Small ones cost less to count than to remember. */
 const sizes = new WeakMap<object, number>();
 const REMEMBER_BYTES = 256;
+/** Items from which on a list is measured item by item. */
+const LONG_LIST = 16;
+/** What a list itself takes, in bytes. */
+const LIST_BYTES = 5;
 
 /** Only what changed since the last input is measured. */
 function contextSize(state: ActorState, snapshot: AnyMachineSnapshot): number {
@@ -258,8 +262,17 @@ function contextSize(state: ActorState, snapshot: AnyMachineSnapshot): number {
 function partSize(key: string, value: unknown): number {
   const known = typeof value === "object" && value !== null ? sizes.get(value) : undefined;
   if (known !== undefined) return known;
-  const bytes = sizeOf(value, `The context's "${key}"`);
+  const what = `The context's "${key}"`;
+  const bytes = Array.isArray(value) && value.length >= LONG_LIST ? listSize(value, what) : sizeOf(value, what);
   if (bytes >= REMEMBER_BYTES && typeof value === "object" && value !== null) sizes.set(value, bytes);
+  return bytes;
+}
+
+/** A long list changes by an item or two: the others keep their identity, and are not measured again. */
+function listSize(items: readonly unknown[], what: string): number {
+  let bytes = LIST_BYTES;
+  for (const item of items)
+    bytes += typeof item === "object" && item !== null ? sizeOnce(item, what) : sizeOf(item, what);
   return bytes;
 }
 

@@ -120,6 +120,17 @@ describe("applyInput()", () => {
     driver.refused({ type: "THROW" }, "Out of range");
   });
 
+  test("measures a long list item by item, and refuses what makes it too large or cannot be stored", () => {
+    const driver = new Driver();
+    const item = () => ({ text: "x".repeat(5_000) });
+    // A third: it is in the state, in the answer, and in the answer before, which is kept.
+    const room = Math.floor(MAX_STATE_BYTES / 3 / 5_100);
+    for (let i = 0; i < room; i++) driver.send({ type: "KEEP", item: item() });
+    driver.refused({ type: "KEEP", item: { text: "x".repeat(15_000) } }, StateError);
+    driver.refused({ type: "KEEP", item: { inner: [new Map()] } }, PayloadError);
+    driver.send({ type: "COUNT" });
+  });
+
   test.each([
     ["a context that cannot be stored", { type: "KEEP", item: new Map() }, PayloadError],
     ["a reply that cannot be stored", { type: "ANSWER", value: () => 1 }, PayloadError],
