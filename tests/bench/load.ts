@@ -91,6 +91,13 @@ export async function sequence(
   return figures(1, latencies, before, sampleCpu(processes));
 }
 
+/** Median, 99th percentile and largest, in ms. */
+export const spread = (name: string, values: readonly number[]): Record<string, number> => ({
+  [`${name}_p50_ms`]: rounded(median(values), 1),
+  [`${name}_p99_ms`]: rounded(quantile(values, 0.99), 1),
+  [`${name}_max_ms`]: rounded(Math.max(...values), 1),
+});
+
 /** `count` calls, `concurrency` at a time. */
 export async function each(
   count: number,
@@ -130,3 +137,17 @@ function figures(concurrency: number, latencies: readonly number[], before: CpuS
     other_busy: other,
   };
 }
+
+/** Starts `perSecond` calls each second for `runMs`, whether or not earlier ones are answered; resolves when all are. */
+export async function paced(perSecond: number, runMs: number, call: (turn: number) => Promise<unknown>): Promise<void> {
+  const begunAt = performance.now();
+  const calls: Promise<unknown>[] = [];
+  for (let spentMs = 0; spentMs < runMs; spentMs = performance.now() - begunAt) {
+    while (calls.length < (Math.min(spentMs, runMs) / 1_000) * perSecond) calls.push(call(calls.length));
+    await pause(PACE_MS);
+  }
+  await Promise.all(calls);
+}
+
+/** Between two bursts of a paced load, in ms. */
+const PACE_MS = 2;

@@ -5,7 +5,9 @@
  */
 import { ask64, askSeq, coldKey, query64, twoNodes } from "./calls.ts";
 import { locks } from "./locks.ts";
+import { firstCalls, residents } from "./crowds.ts";
 import { boot, passivated, resident } from "./spans.ts";
+import { tasks } from "./tasks.ts";
 import type { Sync } from "./world.ts";
 
 type Bench = (sync: Sync) => Promise<void>;
@@ -20,6 +22,9 @@ const BENCHES: Readonly<Record<string, { readonly run: Bench; readonly syncs: re
   passivated: { run: passivated, syncs: ["interval"] },
   resident: { run: resident, syncs: ["interval"] },
   locks: { run: locks, syncs: ["interval", "always"] },
+  tasks: { run: tasks, syncs: ["interval"] },
+  "first-calls": { run: firstCalls, syncs: ["interval"] },
+  residents: { run: residents, syncs: ["interval"] },
   "two-nodes": { run: twoNodes, syncs: ["interval"] },
 };
 

@@ -322,6 +322,13 @@ describe("crew, assignment", () => {
     expect(bench.submit({ id: "f", data: { x: 1, y: 2 } })).toMatchObject({ state: "assigned" });
   });
 
+  test("CONSOLIDATED does equal work anew that comes after the window, though the first is still under way", () => {
+    const bench = new Bench({ min: 1, max: 1, assignment: "CONSOLIDATED", consolidateMs: 1_000 });
+    bench.submit({ id: "a" });
+    bench.actor.advance(1_000);
+    expect(bench.submit({ id: "b" })).toMatchObject({ state: "queued" });
+  });
+
   test("CONSOLIDATED joins by the key if one is given, and work of other needs never", () => {
     const bench = new Bench({ min: 1, max: 1, assignment: "CONSOLIDATED" });
     bench.submit({ id: "a", data: 1, key: "k" });

@@ -1,5 +1,7 @@
 /** The machines that the fault suite runs. Invariant: their state alone tells how often each message took effect. */
 import { assign, fromPromise, sendTo, setup } from "xstate";
+import { crewKind } from "../../../actors/crew.ts";
+import { crewWorker } from "../../../actors/crew-worker.ts";
 import { ref, reply } from "../../../runtime/author.ts";
 import { sleep, systemClock } from "../../../runtime/clock.ts";
 import { defineActor } from "../../../runtime/define-actor.ts";
@@ -132,5 +134,64 @@ export const alarm = defineActor({
   }),
 });
 
+/** How long a piece of a crew's work takes, in ms. */
+export const PIECE_MS = 20;
+
+/** A worker of crews, which prints what it runs as a job does. */
+export const hand = crewWorker({
+  kind: "hand",
+  slots: 8,
+  run: async ({ id }, signal) => {
+    process.stdout.write(`${invocationLine(id)}\n`);
+    await sleep(systemClock, PIECE_MS, signal);
+    return id;
+  },
+});
+
+/** Who counts the beginnings of this actor. */
+export const tallyOf = (id: string): string => `tally-${id.slice(-2)}`;
+
+/** Says so when it begins to exist. */
+export const starter = defineActor({
+  kind: "starter",
+  machine: setup({
+    types: { context: {} as { id: string; n: number }, events: {} as { type: "HIT" }, input: {} as { id: string } },
+    actions: {
+      begin: sendTo(
+        ({ context }) => ref("tally", tallyOf(context.id)),
+        ({ context }) => ({ type: "BEGUN", id: context.id }),
+      ),
+      hit: assign({ n: ({ context }) => context.n + 1 }),
+      tell: reply(({ context }: { context: { id: string; n: number } }) => ({ n: context.n })),
+    },
+  }).createMachine({
+    context: ({ input }) => ({ id: input.id, n: 0 }),
+    entry: "begin",
+    on: { HIT: { actions: ["hit", "tell"] } },
+  }),
+});
+
+/** How often each has begun. */
+export const tally = defineActor({
+  kind: "tally",
+  machine: setup({
+    types: { context: {} as { begun: Record<string, number> }, events: {} as { type: "BEGUN"; id: string } },
+    actions: {
+      count: assign({
+        begun: ({ context: { begun }, event: { id } }) => ({ ...begun, [id]: (begun[id] ?? 0) + 1 }),
+      }),
+    },
+  }).createMachine({ context: { begun: {} }, on: { BEGUN: { actions: "count" } } }),
+});
+
 /** What a node of release 1 or 2 runs. */
-export const kindsOf = (release: number) => [release === 1 ? counter : laterCounter, account, job, alarm];
+export const kindsOf = (release: number) => [
+  release === 1 ? counter : laterCounter,
+  account,
+  job,
+  alarm,
+  crewKind,
+  hand,
+  starter,
+  tally,
+];
