@@ -17,6 +17,10 @@ const isName = (value: unknown): value is string => typeof value === "string" &&
 const isWholeIn = (value: unknown, min: number, max: number): boolean =>
   Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max;
 
+/** The resource that the task holds from its first step to its last; null: none. */
+export const lockOf = ({ lock, device }: Pick<TaskSpec, "lock" | "device">): string | null =>
+  lock === undefined ? device && deviceId(device) : lock;
+
 /** Why the task cannot be started, or null. */
 export function specProblem(value: unknown): string | null {
   if (!isObject(value)) return "The task is not an object";
@@ -28,9 +32,10 @@ export function specProblem(value: unknown): string | null {
     (isPriority(spec.priority)
       ? null
       : `The priority ${JSON.stringify(spec.priority)} is not known: use critical, high, normal or low`) ??
-    deviceProblem(spec.device);
+    deviceProblem(spec.device) ??
+    (spec.lock === undefined || spec.lock === null ? null : addressProblem("resource", spec.lock));
   if (problem !== null) return problem;
-  if (spec.device !== null && !isWholeIn(spec.lockTtlMs, LOCK_TTL_MIN_MS, LOCK_TTL_MAX_MS)) {
+  if (lockOf(spec as TaskSpec) !== null && !isWholeIn(spec.lockTtlMs, LOCK_TTL_MIN_MS, LOCK_TTL_MAX_MS)) {
     return `lockTtlMs ${JSON.stringify(spec.lockTtlMs)} is not a whole number from ${LOCK_TTL_MIN_MS} to ${LOCK_TTL_MAX_MS}`;
   }
   return stepsProblem(spec.steps);

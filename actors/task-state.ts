@@ -15,7 +15,7 @@ import type {
   TaskOutcome,
   TaskSpec,
 } from "./messages/task.ts";
-import { specProblem } from "./task-spec.ts";
+import { lockOf, specProblem } from "./task-spec.ts";
 import {
   currentIndex,
   errorText,
@@ -109,12 +109,9 @@ export function mayRetry(context: TaskContext): boolean {
 export const hasStepDue = (context: TaskContext): boolean => currentStep(context).status === "pending";
 
 export function isOwnGrant(context: TaskContext, event: TaskMessage): boolean {
-  const device = context.spec?.device ?? null;
+  const lock = context.spec && lockOf(context.spec);
   return (
-    event.type === "resource.granted" &&
-    device !== null &&
-    event.resource === deviceId(device) &&
-    isFromResource(event.resource)
+    event.type === "resource.granted" && lock !== null && event.resource === lock && isFromResource(event.resource)
   );
 }
 
@@ -140,6 +137,11 @@ export const canPauseBy = ({ call }: TaskContext, byMs: number): boolean => call
 /** Only the lock itself gives and takes: a grant that a client made up would drive the device under a token never issued. */
 const isFromResource = (id: string): boolean => sender() === keyOf("resource", id);
 
+function isDeviceLocked({ spec, lock }: TaskContext): boolean {
+  const device = spec?.device;
+  return Boolean(device && lock?.resource === deviceId(device));
+}
+
 /** Starts the next try of the current step; a step whose call cannot be made fails at once, for good. */
 export function prepared(context: TaskContext): Change {
   const index = currentIndex(context.steps);
@@ -147,7 +149,9 @@ export function prepared(context: TaskContext): Change {
   if (context.spec === null || record === undefined) return { call: null };
   const made = prepareCall(context.spec, context.steps, index, {
     task: context.id,
-    token: context.lock?.token ?? null,
+    // Another resource's token says nothing to a device.
+    token: isDeviceLocked(context) ? (context.lock?.token ?? null) : null,
+    fence: context.lock,
     nowMs: now(),
   });
   const times = { startedAtMs: record.startedAtMs ?? now(), endedAtMs: null };

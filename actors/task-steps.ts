@@ -44,6 +44,7 @@ export type Prepared = { readonly ok: true; readonly call: SkillCall } | { reado
 export interface Caller {
   readonly task: string;
   readonly token: number | null;
+  readonly fence: SkillCall["fence"];
   readonly nowMs: number;
 }
 
@@ -52,7 +53,7 @@ export function prepareCall(
   spec: TaskSpec,
   records: readonly StepRecord[],
   index: number,
-  { task, token, nowMs }: Caller,
+  { task, token, fence, nowMs }: Caller,
 ): Prepared {
   const step = spec.steps[index] as Step;
   if (step.needsDevice && spec.device === null) {
@@ -79,7 +80,7 @@ export function prepareCall(
   const attempt = attemptOf(records[index] as StepRecord);
   const { skill, id, timeoutMs } = step;
   const key = { attempt, invocationId: `${task}/${id}/${attempt}`, deadlineAtMs: nowMs + timeoutMs };
-  return { ok: true, call: { skill, args, device: spec.device, token, task, step: id, ...key } };
+  return { ok: true, call: { skill, args, device: spec.device, token, fence, task, step: id, ...key } };
 }
 
 /** Only an answer "failed" ends an attempt. Without one nobody knows what was done: only the same key finds out. */

@@ -6,7 +6,6 @@ import { assign, cancel, enqueueActions, fromPromise, raise, setup } from "xstat
 import { publish, ref, reply } from "../runtime/author.ts";
 import { type ActorKind, defineActor } from "../runtime/define-actor.ts";
 import { now } from "../runtime/transition-scope.ts";
-import { deviceId } from "./messages/event.ts";
 import {
   RESULT_POOL,
   type RunSkill,
@@ -15,7 +14,7 @@ import {
   type TaskMessage,
   type TaskOutcome,
 } from "./messages/task.ts";
-import { specProblem, STEP_TIMEOUT_MAX_MS } from "./task-spec.ts";
+import { lockOf, specProblem, STEP_TIMEOUT_MAX_MS } from "./task-spec.ts";
 import * as state from "./task-state.ts";
 
 /** A lock is renewed at this part of its time to live: two renewals may come late before it is lost. */
@@ -56,7 +55,7 @@ const base = setup({
   guards: {
     isUnsound: ({ event }) => event.type === "start" && specProblem(event.task) !== null,
     isUnsoundFromAgent: ({ event }) => event.type === "start" && state.refusedTask(event.task) !== null,
-    needsLock: ({ event }) => event.type === "start" && event.task.device !== null,
+    needsLock: ({ event }) => event.type === "start" && lockOf(event.task) !== null,
     isOwnGrant: ({ context, event }) => state.isOwnGrant(context, event),
     isOfOwnLock: ({ context, event }) => state.isOfOwnLock(context, event),
     isPauseDue: ({ context }) => state.isPauseDue(context),
@@ -69,7 +68,7 @@ const base = setup({
     mayRetry: ({ context }) => state.mayRetry(context),
     hasStepDue: ({ context }) => state.hasStepDue(context),
     holdsLock: ({ context }) => context.lock !== null,
-    awaitsNoLock: ({ context }) => !context.spec?.device,
+    awaitsNoLock: ({ context }) => context.spec === null || lockOf(context.spec) === null,
     endsAs: ({ context }, params: { readonly outcome: TaskOutcome }) => context.outcome === params.outcome,
   },
   actions: {
@@ -84,8 +83,9 @@ const base = setup({
       event.type === "abort" ? state.afterAbort(context, event.reason) : {},
     ),
     askForLock: enqueueActions(({ context: { spec }, enqueue }) => {
-      if (!spec?.device) return;
-      enqueue.sendTo(ref("resource", deviceId(spec.device)), {
+      const lock = spec && lockOf(spec);
+      if (spec === null || lock === null) return;
+      enqueue.sendTo(ref("resource", lock), {
         type: "acquire",
         priority: spec.priority,
         ttlMs: spec.lockTtlMs,
@@ -130,7 +130,8 @@ const base = setup({
         enqueue.sendTo(ref("resource", event.resource), { type: "stopped", token: event.token });
     }),
     leaveLine: enqueueActions(({ context: { spec }, enqueue }) => {
-      if (spec?.device) enqueue.sendTo(ref("resource", deviceId(spec.device)), { type: "cancel" });
+      const lock = spec && lockOf(spec);
+      if (lock !== null) enqueue.sendTo(ref("resource", lock), { type: "cancel" });
     }),
     prepareStep: assign(({ context }) => state.prepared(context)),
     rememberResult: assign(({ context, event }) => state.afterResult(context, fieldOf(event, "output"))),

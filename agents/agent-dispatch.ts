@@ -152,12 +152,21 @@ const mostUrgent = (waiting: readonly WaitingWork[]): WaitingWork | undefined =>
     undefined,
   );
 
+/** Events name what is changed as they name devices: there is no default one, and a task without a name is refused. */
+function namedLock(scope: "tree" | "userinterface", { data }: LabEvent): string {
+  const fields = (typeof data === "object" && data !== null ? data : {}) as { readonly [field: string]: unknown };
+  const name = fields[scope === "tree" ? "tree_id" : "userinterface_name"];
+  return typeof name === "string" && name !== "" ? `${scope}=${name}` : `The event names no ${scope}`;
+}
+
 function specFor({ id, plan }: AgentContext, { event, priority }: WaitingWork): TaskSpec | null {
   const playbook = plan === null ? undefined : playbookFor(plan, event.type);
   if (plan === null || playbook === undefined) return null;
   const { steps, lockTtlMs, on } = playbook;
   const device = playbook.device === "event" ? event.device : null;
-  return { agent: id, agentVersion: plan.version, trigger: on, event, device, priority, steps, lockTtlMs };
+  const task = { agent: id, agentVersion: plan.version, trigger: on, event, device, priority, steps, lockTtlMs };
+  const { locks = "device" } = playbook;
+  return locks === "device" ? task : { ...task, lock: locks === "none" ? null : namedLock(locks, event) };
 }
 
 /** Records the end of a task, with the alerts that it answered; the same context if it is none of ours. */

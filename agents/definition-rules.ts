@@ -3,7 +3,9 @@
  * about parts that are valid by themselves, so one mistake is reported once.
  */
 import { typeMatches } from "../actors/classify.ts";
+import type { LockScope } from "../actors/messages/task.ts";
 import type { AgentDefinition } from "./definition-schema.ts";
+import { scopeOf } from "./lock-scope.ts";
 import { suggest } from "./nearest.ts";
 import { locate, type Path, short, subtree, type Tree } from "./positions.ts";
 import type { Report } from "./readers.ts";
@@ -12,6 +14,8 @@ import { templateProblem, templatesIn } from "./template-check.ts";
 /** What definitions may know about a skill that exists in code. */
 export interface SkillFacts {
   readonly needsDevice: boolean;
+  /** What it needs for itself. Default: the device if it needs one. */
+  readonly locks?: LockScope;
   /** Names of the arguments; without them any are taken. */
   readonly args?: { readonly required: readonly string[]; readonly optional: readonly string[] };
 }
@@ -130,6 +134,16 @@ function checkPlaybook(rules: Rules, playbook: DraftPlaybook, path: Path): void 
       'Add "devices: [take_control]" to permissions, or "device: none" here',
     );
   }
+  const scopes = new Set(
+    playbook.steps?.flatMap((step) => scopeOf(rules.draft.skills ?? [], step?.skill ?? "", rules.skills) ?? []),
+  );
+  scopes.delete("none");
+  if (scopes.size > 1)
+    rules.wrong(
+      [...path, "steps"],
+      `The steps need ${[...scopes].join(" and ")} for themselves, and a playbook locks one thing`,
+      "Split it into playbooks that each lock one",
+    );
   refuseTwins(
     rules,
     [...path, "steps"],

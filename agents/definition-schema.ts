@@ -2,6 +2,7 @@
  * The shape of an agent definition, in the users' format. Invariant: what passes has every default filled in, and its
  * names fit in subjects and keys.
  */
+import { LOCK_SCOPES, type LockScope } from "../actors/messages/task.ts";
 import { PRIORITIES } from "../runtime/priority.ts";
 import {
   anyScalar,
@@ -114,12 +115,18 @@ const natsSkill = object("The skill", {
   id: required(id("The skill's id")),
   nats: optional(text("The NATS skill", { max: 64, form: ID_FORM })),
   needs_device: withDefault(flag('The key "needs_device"'), false),
+  locks: optional(oneOf("The lock", LOCK_SCOPES)),
 });
+interface DeclaredSkill {
+  readonly id: string;
+  readonly nats?: string;
+  readonly needs_device: boolean;
+  readonly locks?: LockScope;
+}
 /** `name` stands for `{ id: name }`. */
-const skill: Reader<{ id: string; nats?: string; needs_device: boolean }> = {
+const skill: Reader<DeclaredSkill> = {
   read: (tree, path, report) => {
-    if (tree.kind === "map")
-      return natsSkill.read(tree, path, report) as { id: string; nats?: string; needs_device: boolean } | undefined;
+    if (tree.kind === "map") return natsSkill.read(tree, path, report) as DeclaredSkill | undefined;
     const name = id("The skill").read(tree, path, report);
     return name === undefined ? undefined : { id: name, needs_device: false };
   },

@@ -13,10 +13,10 @@ export async function runNatsSkill(
   args: Readonly<Record<string, unknown>>,
   run: SkillRun,
 ): Promise<SkillResult> {
-  const { device, token, task, step, invocationId, names } = run;
+  const { device, token, fence, task, step, invocationId, names } = run;
   const who = `The skill service "${name}"`;
   const subject = names.skill(name);
-  const call = { args, device, token, task, step, invocationId };
+  const call = { args, device, token, fence, task, step, invocationId };
   const body = (leftMs: number) => encodeJson({ ...call, deadlineMs: Math.ceil(leftMs) });
   const answer = await askUntilAnswered(run, subject, body, Number.POSITIVE_INFINITY);
   if (answer === "absent")

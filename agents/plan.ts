@@ -2,6 +2,7 @@
 import type { AgentPlan, AgentTrigger, Playbook, Step } from "../actors/messages/agent.ts";
 import type { AgentDefinition, PlaybookDefinition, SkillFacts, StepDefinition } from "./definition.ts";
 import { DEFAULT_TASK_TIMEOUT_S } from "./definition-schema.ts";
+import { scopeOf } from "./lock-scope.ts";
 import { parseDuration } from "./duration.ts";
 
 /** Attempts after the first one of a step that does not say, in an agent with `auto_retry`. */
@@ -50,7 +51,19 @@ const playbookOf = (
   device: playbook.device === "event" ? "event" : null,
   steps: playbook.steps.map((step) => stepOf(definition, step, skills)),
   lockTtlMs: msOf(playbook.lock_ttl),
+  ...locksOf(definition, playbook, skills),
 });
+
+/** Said only if a skill says so: a playbook of steps that only read locks nothing, one that changes a tree locks that. */
+function locksOf(
+  definition: AgentDefinition,
+  playbook: PlaybookDefinition,
+  skills: ReadonlyMap<string, SkillFacts>,
+): Pick<Playbook, "locks"> {
+  const scopes = playbook.steps.flatMap(({ skill }) => scopeOf(definition.skills, skill, skills) ?? []);
+  const locks = scopes.find((scope) => scope !== "none") ?? scopes[0];
+  return locks === undefined || locks === "device" ? {} : { locks };
+}
 
 function stepOf(definition: AgentDefinition, step: StepDefinition, skills: ReadonlyMap<string, SkillFacts>): Step {
   const declared = definition.skills.find((skill) => skill.id === step.skill);

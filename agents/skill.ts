@@ -27,6 +27,8 @@ export interface SkillRun {
   readonly device: DevicePlace | null;
   /** Fences the device: a driver refuses any smaller than the largest it saw. */
   readonly token: number | null;
+  /** The lock that the task holds, whatever it is of. */
+  readonly fence: SkillCall["fence"];
   readonly task: string;
   readonly step: string;
   readonly broker: Broker;
@@ -84,8 +86,8 @@ export class SkillRegistry {
    * @throws {AbortedError} The signal fired; what the skill had begun is unknown.
    */
   readonly runSkill: RunSkill = async (call, signal) => {
-    const { device, token, task, step, invocationId, deadlineAtMs } = call;
-    const run: SkillRun = { signal, invocationId, deadlineAtMs, device, token, task, step, ...this.#deps };
+    const { device, token, fence, task, step, invocationId, deadlineAtMs } = call;
+    const run: SkillRun = { signal, invocationId, deadlineAtMs, device, token, fence, task, step, ...this.#deps };
     try {
       signal.throwIfAborted();
       return boundResult(await this.#run(call, run));
@@ -109,7 +111,8 @@ export class SkillRegistry {
         message: `This node has no skill "${call.skill}": ${suggest(call.skill, [...this.#skills.keys()], "skills")}`,
       };
     }
-    if (skill.needsDevice && (run.device === null || run.token === null)) {
+    const isReader = skill.locks !== undefined && skill.locks !== "device";
+    if (skill.needsDevice && (run.device === null || (run.token === null && !isReader))) {
       return { status: "failed", message: `Skill "${skill.id}" needs a locked device, and the task holds none` };
     }
     const missing = skill.args?.required.find((name) => call.args[name] === undefined);

@@ -1,7 +1,7 @@
 /** What an agent follows and what it is told. Invariant: a plan is immutable; a change is a new version. */
 import type { Priority } from "../../runtime/priority.ts";
 import type { LabEvent } from "./event.ts";
-import type { Step, TaskFinished } from "./task.ts";
+import type { LockScope, Step, TaskFinished } from "./task.ts";
 
 export type { Step } from "./task.ts";
 
@@ -19,6 +19,8 @@ export interface Playbook {
   readonly on: string;
   /** `event`: locks the device that the event is about. */
   readonly device: "event" | null;
+  /** What its steps need for themselves. Default: the device, if it takes one. */
+  readonly locks?: LockScope;
   readonly steps: readonly Step[];
   readonly lockTtlMs: number;
 }

@@ -3,6 +3,13 @@ import type { Priority } from "../../runtime/priority.ts";
 import type { DevicePlace, LabEvent } from "./event.ts";
 import type { ResourceFact } from "./resource.ts";
 
+/**
+ * What a skill needs for itself: a device that it drives, a navigation tree or a user interface that it changes, or nothing that
+ * others could want (it only reads, and never waits in a line).
+ */
+export const LOCK_SCOPES = ["device", "tree", "userinterface", "none"] as const;
+export type LockScope = (typeof LOCK_SCOPES)[number];
+
 /** One step of a playbook. */
 export interface Step {
   readonly id: string;
@@ -22,6 +29,8 @@ export interface SkillCall {
   readonly args: Readonly<Record<string, unknown>>;
   readonly device: DevicePlace | null;
   readonly token: number | null;
+  /** The lock that the task holds, whatever it is of. A service that changes it refuses smaller tokens than it saw. */
+  readonly fence: { readonly resource: string; readonly token: number } | null;
   readonly task: string;
   readonly step: string;
   /** 1 for the first. A new one is begun only when the step was answered "failed". */
@@ -59,8 +68,10 @@ export interface TaskSpec {
   /** Event type of the playbook that started it. */
   readonly trigger: string;
   readonly event: LabEvent;
-  /** Locked for the whole task; null if it needs none. */
+  /** What it is about; null if it needs none. */
   readonly device: DevicePlace | null;
+  /** Resource that is held for the whole task; null: nothing is. Default: the device. */
+  readonly lock?: string | null;
   readonly priority: Priority;
   readonly steps: readonly Step[];
   readonly lockTtlMs: number;

@@ -37,7 +37,16 @@ test("a service is sent the fields of the table on the subject of the page, and 
     broker.publish(reply ?? "", new TextEncoder().encode(JSON.stringify(answer)));
   });
   await broker.flush();
-  const call = { skill: "nats:zap-checker", args: {}, device: null, token: null, task: "t", step: "s", attempt: 1 };
+  const call = {
+    skill: "nats:zap-checker",
+    args: {},
+    device: null,
+    token: null,
+    fence: null,
+    task: "t",
+    step: "s",
+    attempt: 1,
+  };
   const key = { invocationId: "t/s/1", deadlineAtMs: Date.now() + PROGRAM_DEADLINE_MS };
   const result = await new SkillRegistry([], { broker, names }).runSkill(
     { ...call, ...key },

@@ -112,6 +112,7 @@ const call = (
   args,
   device: DEVICE,
   token: 7,
+  fence: null,
   task: "t1",
   step: "s1",
   attempt: 1,

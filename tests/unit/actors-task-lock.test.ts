@@ -140,3 +140,36 @@ describe("a task that holds its lock", () => {
     expect(actor.resolve(done).value).toBe(accept ? "acquiring" : "running");
   });
 });
+
+describe("a task whose skills need", () => {
+  const start = (lock: string | null) =>
+    new DrivenActor(kind, "t1").send({ type: "start", task: { ...spec, lock } }, "agent/qa-manager");
+
+  test("nothing for themselves waits for no lock, though it is about a device", () => {
+    const actor = start(null);
+    expect(actor.sent).toEqual([]);
+    expect(callOf(actor)).toMatchObject({ device: place, token: null, fence: null });
+    expect(actor.resolve(done).resolve(done).value).toBe("succeeded");
+  });
+
+  test("a tree holds that, and its token drives no device", () => {
+    const actor = start("tree=home");
+    expect(actor.sentTo("resource/tree=home")).toEqual(["acquire"]);
+    actor.send(granted(7), RESOURCE);
+    expect(actor.value).toBe("acquiring");
+    actor.send({ ...granted(7), resource: "tree=home" }, "resource/tree=home");
+    expect(callOf(actor)).toMatchObject({ token: null, fence: { resource: "tree=home", token: 7 } });
+    actor
+      .resolve(done)
+      .resolve(done)
+      .send({ type: "resource.released", resource: "tree=home", token: 7 }, "resource/tree=home");
+    expect(actor.sentTo("resource/tree=home")).toEqual(["acquire", "renew", "release"]);
+    expect(actor.value).toBe("succeeded");
+  });
+
+  test("what the event does not name is refused: there is no default", () => {
+    const actor = start("The event names no tree");
+    expect(contextOf(actor)).toMatchObject({ outcome: "failed" });
+    expect(contextOf(actor).reason).toContain("The event names no tree");
+  });
+});

@@ -87,6 +87,7 @@ describe("task", () => {
       args: {},
       device: { host: "sunri-pi1", device: "device2" },
       token: 7,
+      fence: { resource: LOCK, token: 7 },
       task: "t1",
       step: "look",
       attempt: 1,

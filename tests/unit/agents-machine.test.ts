@@ -113,6 +113,19 @@ describe("agentKind", () => {
     ]);
   });
 
+  test.each([
+    ["none", { tree_id: "home" }, null],
+    ["tree", { tree_id: "home" }, "tree=home"],
+    ["userinterface", { userinterface_name: "horizon" }, "userinterface=horizon"],
+    ["tree", {}, "The event names no tree"],
+    [undefined, {}, undefined],
+  ] as const)("agent has a task lock what its playbook needs: %s of %j", (locks, data, lock) => {
+    const playbook = { on: "alert.*", device: "event", steps: STEPS, lockTtlMs: 30_000 } as const;
+    const agent = deployed({ playbooks: [locks === undefined ? playbook : { ...playbook, locks }] });
+    const [started] = starts(agent.send({ type: "event", event: alert("d1", { data }) }));
+    expect(started?.lock).toBe(lock);
+  });
+
   test("agent leaves the pools that a new plan does not follow", () => {
     const outcome = deployed().send({
       type: "deploy",

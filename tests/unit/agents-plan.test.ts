@@ -74,6 +74,61 @@ playbook:
       },
     ]);
   });
+
+  const agentWith = (skillsText: string, steps: string) => `
+metadata: { id: keeper, name: Keeper, version: 1.0.0 }
+goal: { type: on-demand, description: Keep }
+triggers: { events: [{ type: tree.changed }], event_pools: [shared.results] }
+skills: [${skillsText}]
+permissions: { devices: [take_control] }
+playbook: [{ on: tree.changed, steps: [${steps}] }]
+`;
+  const [read, write, drive] = [
+    "{ id: read, nats: reader, needs_device: true, locks: none }",
+    "{ id: write, nats: writer, locks: tree }",
+    "{ id: drive, nats: driver, needs_device: true }",
+  ];
+
+  test.each([
+    ["only reads", read, "{ id: a, skill: read }", "none"],
+    ["changes a tree", `${read}, ${write}`, "{ id: a, skill: read }, { id: b, skill: write }", "tree"],
+    ["drives", `${read}, ${drive}`, "{ id: a, skill: read }, { id: b, skill: drive }", undefined],
+  ])("planOf() locks what a playbook needs that %s", (_, declared, steps, locks) => {
+    const [playbook] = planOf(parseDefinition(agentWith(declared, steps), { skills }), skills).playbooks;
+    expect(playbook?.locks).toBe(locks);
+  });
+
+  test.each([
+    ["none", "succeeded"],
+    [undefined, "failed"],
+  ] as const)("runSkill() asks a skill that locks %s for no token: it %s", async (locks, status) => {
+    const look = {
+      id: "look",
+      description: "Looks",
+      needsDevice: true,
+      run: async () => ({ status: "succeeded" }) as const,
+    };
+    const registry = new SkillRegistry([locks === undefined ? look : { ...look, locks }], {
+      broker: {} as Broker,
+      names: makeNames(),
+    });
+    const call = {
+      skill: "look",
+      args: {},
+      device: { host: "h", device: "d" },
+      token: null,
+      fence: null,
+      task: "t",
+      step: "s",
+    };
+    const key = { attempt: 1, invocationId: "t/s/1", deadlineAtMs: Number.POSITIVE_INFINITY };
+    expect(await registry.runSkill({ ...call, ...key }, new AbortController().signal)).toMatchObject({ status });
+  });
+
+  test("parseDefinition() refuses a playbook that would lock two things", () => {
+    const both = agentWith(`${write}, ${drive}`, "{ id: a, skill: write }, { id: b, skill: drive }");
+    expect(() => parseDefinition(both, { skills })).toThrow(/tree and device for themselves/);
+  });
 });
 
 describe("passesFilters()", () => {
