@@ -3,6 +3,7 @@
  * what it had waits again, under the same id, until its attempts are used up.
  */
 import { keyOf } from "../runtime/address.ts";
+import { sizeOf } from "../runtime/codec.ts";
 import { isFit } from "./crew-balance.ts";
 import { scale } from "./crew-scale.ts";
 import type { Job, Member, Run, Turn } from "./crew-state.ts";
@@ -19,6 +20,8 @@ const STANDING_LIMIT = 200;
 /** A hired worker that has not enlisted by then is asked again, in ms, then ever more rarely: its kind's nodes may come up. */
 const HIRE_AGAIN_MIN_MS = 5_000;
 const HIRE_AGAIN_MAX_MS = 300_000;
+/** Bytes of what all workers of a crew say they can do: with the work it fits one actor's state. */
+const CAN_BYTES = 64 * 1_024;
 /** Numbers of lost workers that are kept apart; then counting goes on above them. */
 const LOST_LIMIT = 32;
 
@@ -154,6 +157,9 @@ export function enlist(turn: Turn, from: string, event: CrewMessage & { type: "e
   const known = members.find(({ name }) => name === from);
   const problem = enlistProblem(event);
   if (problem !== null) return problem;
+  const others = members.filter(({ name }) => name !== from).map((member) => member.capabilities);
+  if (sizeOf([...others, event.capabilities], "The capabilities") > CAN_BYTES)
+    return `What the crew's workers can do takes more than ${CAN_BYTES} bytes: give fewer or shorter capabilities`;
   const { slots } = event;
   const capabilities = event.capabilities.map(({ name, version }) => ({ name, version }));
   if (known === undefined) {

@@ -4,8 +4,8 @@ import { ASSIGNMENTS, BALANCES, type CrewPlan } from "./messages/crew.ts";
 
 /** Hired workers of one crew at most: beyond, a crew is spread over shards. */
 export const WORKER_LIMIT = 200;
-/** Waiting pieces of work of one crew at most. */
-export const QUEUE_LIMIT = 1_000;
+/** Waiting pieces of work of one crew at most: what small pieces fit its state, which is one actor's. */
+export const QUEUE_LIMIT = 500;
 /** Longest deadline, attempt and window, in ms: a day. */
 const SPAN_MAX_MS = 86_400_000;
 /** Shortest span that a crew's clock can keep, in ms: well above {@link TICK_MS}. */

@@ -22,7 +22,7 @@ import {
 } from "./messages/crew.ts";
 
 /** Bytes of waiting and running work of one crew, which is kept twice while it is sent: with the rest it fits one actor's state. */
-export const CREW_BYTES = 160 * 1_024;
+export const CREW_BYTES = 128 * 1_024;
 /** What a job adds to its data and needs, in bytes. */
 const JOB_BYTES = 192;
 

@@ -524,6 +524,15 @@ describe("crew refuses", () => {
     expect(bench.context.members).toEqual([]);
   });
 
+  test("workers whose capabilities take too much room together", () => {
+    const bench = new Bench({ min: 0 });
+    const many = Array.from({ length: 32 }, (_, i) => ({ name: `${"x".repeat(60)}${i}`, version: "1.0.0" }));
+    for (let i = 0; i < 20; i++) bench.enlist(`probe/p${i}`, many);
+    expect(bench.actor.answer).toMatchObject({ ok: false, message: expect.stringContaining("fewer or shorter") });
+    expect(bench.context.members.length).toBeGreaterThan(5);
+    expect(bench.context.members.length).toBeLessThan(20);
+  });
+
   test("data that is too large", () => {
     expect(new Bench().submit({ id: "a", data: "x".repeat(40_000) })).toMatchObject({ ok: false, code: "BAD_REQUEST" });
   });
