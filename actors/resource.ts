@@ -40,12 +40,19 @@ function news({ resource, queue }: ResourceContext, { about }: LockFact) {
   };
 }
 
+const namesOf = (list: readonly { readonly holder: string }[]): readonly string[] => list.map(({ holder }) => holder);
+
 /** What the wait-for graph is told: nothing while nobody waits, so that a free lock costs no message. */
 function reportOf(before: ResourceContext, { resource, holders, queue }: ResourceContext): LockChanged | null {
-  const isSame = before.queue === queue && before.holders === holders;
-  if (isSame || (before.queue.length === 0 && queue.length === 0)) return null;
-  const waiting = queue.map(({ holder, priority, sinceMs }) => ({ holder, priority, sinceMs }));
-  return { type: "lockChanged", resource, holders: holders.map(({ holder }) => holder), waiting };
+  if (before.queue.length === 0 && queue.length === 0) return null;
+  const [was, is] = [new Set(namesOf(before.queue)), new Set(namesOf(queue))];
+  const joined = queue.filter(({ holder }) => !was.has(holder));
+  const left = [...was].filter((holder) => !is.has(holder));
+  const names = namesOf(holders);
+  const isSame = names.join() === namesOf(before.holders).join(); // a renewal changes nobody
+  if (isSame && joined.length + left.length === 0) return null;
+  const waiting = joined.map(({ holder, priority, sinceMs }) => ({ holder, priority, sinceMs }));
+  return { type: "lockChanged", resource, holders: names, joined: waiting, left };
 }
 
 const base = setup({

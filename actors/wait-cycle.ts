@@ -3,9 +3,11 @@
  * the locks told.
  */
 import { priorityRank } from "../runtime/priority.ts";
-import type { LockChanged, Waiting } from "./messages/wait-graph.ts";
+import type { Waiting } from "./messages/wait-graph.ts";
 
-export type Locks = Readonly<Record<string, Pick<LockChanged, "holders" | "waiting">>>;
+export type Locks = Readonly<
+  Record<string, { readonly holders: readonly string[]; readonly waiting: readonly Waiting[] }>
+>;
 
 interface Wait extends Waiting {
   readonly resource: string;

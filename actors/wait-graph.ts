@@ -12,7 +12,7 @@ import { type Deadlock, findDeadlock, type Locks } from "./wait-cycle.ts";
 
 /** How long a cycle must last, in ms: reports of locks on several nodes arrive within some; a real deadlock lasts. */
 export const CONFIRM_CYCLE_MS = 200;
-/** Waiters kept at most: with the longest names they fit one state. Those of further locks are left out, which `isCut` tells. */
+/** Waiters kept at most: with the longest names they fit one state. Later ones are left out, which `isCut` tells. */
 export const WAITERS_LIMIT = 2_000;
 
 export interface WaitGraphContext {
@@ -25,12 +25,17 @@ export interface WaitGraphContext {
 
 const waitersOf = (locks: Locks): number => Object.values(locks).reduce((sum, { waiting }) => sum + waiting.length, 0);
 
-function heard({ locks }: WaitGraphContext, { resource, holders, waiting }: LockChanged): Partial<WaitGraphContext> {
-  const { [resource]: _, ...others } = locks;
-  const room = Math.max(0, WAITERS_LIMIT - waitersOf(others));
-  const kept = waiting.slice(0, room);
-  const next = kept.length === 0 ? others : { ...others, [resource]: { holders, waiting: kept } };
-  return { locks: next, isCut: kept.length < waiting.length };
+function heard(
+  { locks }: WaitGraphContext,
+  { resource, holders, joined, left }: LockChanged,
+): Partial<WaitGraphContext> {
+  const { [resource]: before, ...others } = locks;
+  const gone = new Set(left);
+  const stayed = (before?.waiting ?? []).filter(({ holder }) => !gone.has(holder));
+  const room = Math.max(0, WAITERS_LIMIT - waitersOf(others) - stayed.length);
+  const waiting = [...stayed, ...joined.slice(0, room)];
+  const next = waiting.length === 0 ? others : { ...others, [resource]: { holders, waiting } };
+  return { locks: next, isCut: joined.length > room };
 }
 
 const isSame = (a: Deadlock | null, b: Deadlock | null): boolean => JSON.stringify(a) === JSON.stringify(b);

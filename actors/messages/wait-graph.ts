@@ -1,4 +1,7 @@
-/** What locks tell the wait-for graph. Invariant: a report is the whole present state of one lock, so that the last one counts. */
+/**
+ * What locks tell the wait-for graph. Invariant: a report says what changed since the one before it, and reports of one lock
+ * arrive once and in order, so their sum is the lock's state; a long line costs no more than a short one.
+ */
 import type { Priority } from "../../runtime/priority.ts";
 
 export interface Waiting {
@@ -12,7 +15,8 @@ export interface LockChanged {
   readonly type: "lockChanged";
   readonly resource: string;
   readonly holders: readonly string[];
-  readonly waiting: readonly Waiting[];
+  readonly joined: readonly Waiting[];
+  readonly left: readonly string[];
 }
 
 /** The one graph of a cluster. */

@@ -5,6 +5,7 @@
 import { expect } from "vitest";
 import { decodeLease, encodeLease, judgeToken, type Lease, leaseOf } from "../../actors/lease.ts";
 import type { ResourceMessage } from "../../actors/messages/resource.ts";
+import type { LockChanged } from "../../actors/messages/wait-graph.ts";
 import type { LockFact } from "../../actors/resource-grants.ts";
 import { decide } from "../../actors/resource-rules.ts";
 import { resourceActor } from "../../actors/resource.ts";
@@ -47,6 +48,8 @@ export class LockWorld {
   #driven = 0;
 
   readonly #actor: DrivenActor | null;
+  readonly #told: { readonly waiting: Set<string>; holders: readonly string[] } = { waiting: new Set(), holders: [] };
+  readonly #namesOf = (list: readonly { readonly holder: string }[]): string[] => list.map(({ holder }) => holder);
 
   constructor({ policy, graceMs, plant = "none", asActor = false }: WorldOptions) {
     this.#plant = plant;
@@ -126,7 +129,19 @@ export class LockWorld {
     );
   }
 
+  /** What the wait-for graph knows is what the lock told. */
+  #hearReport({ holders, joined, left }: LockChanged): void {
+    for (const holder of left) expect(this.#told.waiting.delete(holder), "only who waited leaves").toBe(true);
+    for (const { holder } of joined) this.#told.waiting.add(holder);
+    this.#told.holders = holders;
+  }
+
   #takeFrom(actor: DrivenActor): void {
+    for (const { to, event } of actor.sent)
+      if (to === "wait-graph/main") this.#hearReport(event as object as LockChanged);
+    const line = this.#namesOf((actor.context as ResourceContext).queue);
+    expect([...this.#told.waiting].toSorted()).toEqual(line.toSorted());
+    if (line.length > 0) expect(this.#told.holders).toEqual(this.#namesOf((actor.context as ResourceContext).holders));
     this.lock = actor.context as ResourceContext;
     expect(actor.value).toBe(stateOf(this.lock));
     for (const { event } of actor.published) {

@@ -68,7 +68,16 @@ describe("findDeadlock()", () => {
 
 describe("the wait-for graph", () => {
   const report = (actor: DrivenActor, locks: Locks, id: string) =>
-    actor.send({ type: "lockChanged", resource: id, ...(locks[id] ?? { holders: [], waiting: [] }) }, `resource/${id}`);
+    actor.send(
+      {
+        type: "lockChanged",
+        resource: id,
+        holders: locks[id]?.holders ?? [],
+        joined: locks[id]?.waiting ?? [],
+        left: [],
+      },
+      `resource/${id}`,
+    );
 
   test("refuses the victim once the cycle has lasted, and names it", () => {
     const actor = new DrivenActor(waitGraphKind, "main");
@@ -82,7 +91,10 @@ describe("the wait-for graph", () => {
     ]);
     expect(actor.sent[0]?.event["reason"]).toMatch(/^deadlock: task\/1 waits for h:d0, task\/0 waits for h:d1;/);
     expect(actor.published).toMatchObject([{ event: { type: "resource.deadlock", priority: "high" } }]);
-    report(actor, { "h:d1": { holders: ["task/1"], waiting: [] } }, "h:d1");
+    actor.send(
+      { type: "lockChanged", resource: "h:d1", holders: ["task/1"], joined: [], left: ["task/0"] },
+      "resource/h:d1",
+    );
     expect(actor.value).toBe("watching");
     expect(actor.context).toMatchObject({ broken: 1 });
   });
@@ -92,7 +104,7 @@ describe("the wait-for graph", () => {
     const locks = ring(2);
     for (const id of Object.keys(locks)) report(actor, locks, id);
     actor.advance(CONFIRM_CYCLE_MS / 2);
-    report(actor, { "h:d0": { holders: ["task/9"], waiting: locks["h:d0"]?.waiting ?? [] } }, "h:d0");
+    report(actor, { "h:d0": { holders: ["task/9"], waiting: [] } }, "h:d0");
     expect(actor.value).toBe("watching");
     expect(actor.advance(10_000).sent).toEqual([]);
   });
@@ -100,7 +112,7 @@ describe("the wait-for graph", () => {
   test("believes only the lock itself", () => {
     const actor = new DrivenActor(waitGraphKind, "main");
     for (const [resource, lock] of Object.entries(ring(2)))
-      actor.send({ type: "lockChanged", resource, ...lock }, "task/liar");
+      actor.send({ type: "lockChanged", resource, holders: lock.holders, joined: lock.waiting, left: [] }, "task/liar");
     expect(actor.context).toMatchObject({ locks: {} });
   });
 });
