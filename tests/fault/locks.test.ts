@@ -7,14 +7,16 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ResourceContext } from "../../actors/resource-state.ts";
 import { FaultCluster } from "./support/cluster.ts";
 import { Arena, CONTENDER_TTL_MS } from "./support/contender.ts";
+import { drawFault, strike } from "./support/faults.ts";
 import { readNews } from "./support/job-books.ts";
 import { seeded, seedOfRun } from "./support/random.ts";
-import { storm } from "./support/storm.ts";
-import { until } from "./support/wait.ts";
+import { pass, until } from "./support/wait.ts";
 
 const SECONDS = Number(process.env["FAULT_SECONDS"] ?? 12);
 const CONTENDERS = 50;
 const RESOURCES = Array.from({ length: 10 }, (_, i) => `arena:d${i}`);
+/** Quiet time between two faults at most. */
+const PAUSE_MAX_MS = 1_000;
 const QUIET_MS = 60_000;
 const ENDS = [
   "resource.released",
@@ -43,8 +45,14 @@ test("no two contenders drive one resource, and each grant ends once, whatever i
     arena.contend(`c${i}`, random.fork(`c${i}`), () => isOver),
   );
   const kinds = ["kill", "freeze", "kill-server"] as const;
-  const faults = { kinds, faults: Number.POSITIVE_INFINITY, forMs: SECONDS * 1_000, pauseMs: 1_000 };
-  const struck = await storm(cluster, random.fork("storm"), faults);
+  const storm = random.fork("storm");
+  const names = cluster.nodes.map(({ name }) => name);
+  const endAt = performance.now() + SECONDS * 1_000;
+  let struck = 0;
+  for (; performance.now() < endAt; struck++) {
+    await strike(cluster, drawFault(storm, names, kinds));
+    await pass(storm.int(0, PAUSE_MAX_MS));
+  }
   isOver = true;
   await Promise.all(contenders);
   const locks = await until("all locks to be free", QUIET_MS, async () => {
@@ -64,7 +72,7 @@ test("no two contenders drive one resource, and each grant ends once, whatever i
     JSON.stringify({
       test: "locks",
       seed,
-      faults: struck.length,
+      faults: struck,
       tokens,
       ttlMs: CONTENDER_TTL_MS,
       ...arena.counts,

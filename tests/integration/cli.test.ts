@@ -172,7 +172,7 @@ test("`lab` brings devices on line, and killed it takes them off", async () => {
   await vi.waitFor(async () => expect(await states()).toEqual(["online", "online"]), DEADLINE_MS);
   lab.child.kill("SIGKILL");
   await lab.exited;
-  await vi.waitFor(async () => expect(await states()).toEqual(["offline", "offline"]), {
+  await vi.waitFor(async () => expect(await states()).not.toContain("online"), {
     timeout: DEADLINE_MS,
     interval: 500,
   });
