@@ -107,18 +107,14 @@ export class DeviceDoor {
   }
 
   async #enqueue(command: DeviceCommand): Promise<CommandAnswer> {
-    const before = this.#queue;
-    const done = Promise.withResolvers<void>();
-    this.#queue = done.promise;
     this.#waiting++;
     try {
+      // Before it takes its turn: one that waits for its lease holds up nobody.
       const refusal = await this.#withoutLease(command);
       if (refusal !== undefined) return refusal;
       // Only now: a token that was never issued must not shut the door to those that were.
       await this.#deps.tokens.raise(command.token);
-      await before;
-      // While it waited the lock may have ended, or a newer holder come in.
-      return this.#stale(command) ?? (await this.#withoutLease(command)) ?? (await this.#deps.run(command));
+      return await this.#inTurn(command);
     } catch (error) {
       // Kept as the answer: what may have been half done is done anew only on purpose, under a new key.
       return refused(
@@ -127,6 +123,18 @@ export class DeviceDoor {
       );
     } finally {
       this.#waiting--;
+    }
+  }
+
+  async #inTurn(command: DeviceCommand): Promise<CommandAnswer> {
+    const before = this.#queue;
+    const done = Promise.withResolvers<void>();
+    this.#queue = done.promise;
+    try {
+      await before;
+      // While it waited the lock may have ended, or a newer holder come in.
+      return this.#stale(command) ?? (await this.#withoutLease(command)) ?? (await this.#deps.run(command));
+    } finally {
       done.resolve();
     }
   }

@@ -130,6 +130,7 @@ describe("DeviceDoor.handle()", () => {
     let lease = lend(1, Infinity);
     const { door } = await openDoor(undefined, undefined, async () => lease, clock);
     const forged = door.handle(command(1_000_000, "forged"));
+    expect(await door.handle(command(1, "meanwhile"))).toMatchObject({ ok: true });
     await clock.advanceAsync(2 * LEASE_WAIT_MS);
     expect(await forged).toMatchObject({ ok: false, code: "UNKNOWN_TOKEN" });
     const fresh = door.handle(command(2, "fresh"));
