@@ -400,6 +400,7 @@ describe("NATS skills", () => {
         args: { channel: 5 },
         device: DEVICE,
         token: 7,
+        fence: null,
         task: "t1",
         step: "s1",
         invocationId: "inv-1",
