@@ -9,7 +9,7 @@ import type { NodeOptions } from "../runtime/node-options.ts";
 import { connectBroker } from "../runtime/port-nats.ts";
 import { allKinds } from "./kinds.ts";
 
-export interface ComposeOptions extends Pick<NodeOptions, "labels" | "roles" | "weight"> {
+export interface ComposeOptions extends Pick<NodeOptions, "labels" | "roles" | "weight" | "standby"> {
   readonly name: string;
   readonly servers: string[];
   readonly namespace?: string;
@@ -28,13 +28,14 @@ export interface ComposedNode {
 }
 
 export async function composeNode(options: ComposeOptions): Promise<ComposedNode> {
-  const { name, servers, labels, roles, weight, log = pino(pino.destination(2)) } = options;
+  const { name, servers, labels, roles, weight, standby, log = pino(pino.destination(2)) } = options;
   const names = makeNames(options);
   const { namespace, deviceRoot } = names;
   const place = {
     ...(labels !== undefined && { labels }),
     ...(roles !== undefined && { roles }),
     ...(weight !== undefined && { weight }),
+    ...(standby !== undefined && { standby }),
   };
   // Skills and pumps have a connection of their own: what they wait for must not stand before the node's lease.
   const broker = await connectBroker({ servers, name: `${name} skills` });

@@ -18,6 +18,7 @@ import { passivateIdle } from "./passivation.ts";
 import type { Broker } from "./port.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { ShardTable } from "./shard-table.ts";
+import { Standby } from "./standby.ts";
 import { wakeNamed } from "./wake.ts";
 
 /** How often dirty actors are stored and idle ones passivated, in ms. */
@@ -33,6 +34,7 @@ export interface IncarnationOptions {
   /** What this node hosts. */
   readonly kinds: ReadonlyMap<string, RunnableKind>;
   readonly registry: KindRegistry;
+  readonly standby: boolean;
   readonly verifyDeterminism: boolean;
   readonly sendRemote: (kind: string, id: string, body: Uint8Array) => Promise<Uint8Array>;
   readonly onShards: (gained: readonly Shard[], lost: readonly Shard[]) => void;
@@ -49,13 +51,14 @@ export class Incarnation {
   readonly #doors: Doors;
   readonly #closed = new AbortController();
   readonly #evictions: Evictions;
+  readonly #standby: Standby | undefined;
   #sweepTimer: TimerHandle | undefined;
   #janitorTimer: TimerHandle | undefined;
   #failed = false;
 
   constructor(given: IncarnationOptions) {
     const options = { ...given, clock: steadyClock(given.clock) };
-    const { broker, clock, names, facts, shards, log, registry } = options;
+    const { broker, clock, names, facts, log, registry } = options;
     this.#o = options;
     this.#me = memberKey(facts);
     const fail = (error: unknown) => this.#fail(error);
@@ -95,20 +98,17 @@ export class Incarnation {
       mayAnswer: () => this.membership.mayAnswer,
       onFailed: fail,
     });
+    const { membership } = this;
+    if (options.standby) this.#standby = new Standby({ ...options, me: this.#me, membership, table: this.#table });
     this.#ownership = new Ownership({
-      broker,
-      clock,
-      names,
-      log,
-      shards,
+      ...options,
       me: this.#me,
-      membership: this.membership,
-      registry,
+      membership,
       table: this.#table,
       engine: this.engine,
+      standby: this.#standby,
       open: (gained) => this.#doors.open(gained),
       close: (lost) => this.#doors.close(lost),
-      onShards: options.onShards,
       onFailed: fail,
     });
     this.#doors = new Doors({
@@ -130,6 +130,7 @@ export class Incarnation {
     await this.membership.join();
     await this.#table.open(() => void this.#ownership.reconcile());
     await this.#ownership.start();
+    this.#standby?.start();
     this.#scheduleSweep();
     this.#scheduleJanitor();
   }
@@ -152,6 +153,7 @@ export class Incarnation {
     this.#o.clock.clearTimeout(this.#sweepTimer);
     this.#o.clock.clearTimeout(this.#janitorTimer);
     this.#evictions.stop();
+    this.#standby?.stop();
     this.membership.stop();
     this.#table.close();
     void this.#ownership.stop(false);

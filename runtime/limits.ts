@@ -117,6 +117,20 @@ export const LEASE_TTL_S = 30;
 /** How long a node whose connection ended may take to come back, in ms: its client library reconnects at once, a loaded host takes its time. */
 export const DISCONNECT_GRACE_MS = 100;
 
+/** Actors of other nodes that a standby has shadows of at most: half as many as may be its own. At it a shard goes without. */
+export const STANDBY_MAX_ACTORS = MAX_ACTIVATIONS / 2;
+/** Bytes of inputs that its shadows hold at most, of which no snapshot is known that covers them. At it a shard goes without. */
+export const STANDBY_MAX_BYTES = 64 * 1_024 * 1_024;
+/** Shards that went without are followed again after this, in ms. */
+export const STANDBY_RETRY_MS = 30_000;
+/** Age at which a shadow begins anew on the stored state, in ms: by then its owner has stored it, so most have been let go. */
+export const SHADOW_RENEW_MS = 2 * SNAPSHOT_AFTER_MS;
+/**
+ * A shadow of a stored state older than this is not used, in ms: its outbox names what was acknowledged since, which may be sent
+ * again only while receivers ({@link SENDER_HORIZON_MS}) and streams (120 s) know repetitions.
+ */
+export const SHADOW_STALE_MS = 2 * SHADOW_RENEW_MS;
+
 /** Journal messages read a page in recovery: bounds its memory. */
 export const RECOVERY_PAGE = 256;
 /** Actors named in one answer of a listing. */

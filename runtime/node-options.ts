@@ -18,6 +18,8 @@ export interface NodeOptions {
   readonly roles?: readonly Role[];
   /** Its share of the shards, beside those of the others: above 0, at most 1,000. Default 1. */
   readonly weight?: number;
+  /** Follows the journals of those whose shards it would inherit, and takes over what it has copied: sooner, for memory and work. Default false. */
+  readonly standby?: boolean;
   /** Copies of each stream, for a cluster of servers. Default 1. */
   readonly replicas?: number;
   readonly log?: Logger;

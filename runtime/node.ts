@@ -232,6 +232,7 @@ class TroupeNode implements Node {
       facts,
       kinds: this.#kinds,
       registry: this.#registry,
+      standby: this.#options.standby ?? false,
       verifyDeterminism: this.#options.verifyDeterminism ?? false,
       sendRemote: (kind, id, body) =>
         this.#broker.request(this.#names.act(shardOf(kind, id, this.#shards), kind, id), body, ATTEMPT_TIMEOUT_MS),

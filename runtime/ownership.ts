@@ -18,6 +18,7 @@ import type { Broker } from "./port.ts";
 import { recoverShards } from "./recovery.ts";
 import { settleActors } from "./settle.ts";
 import type { ShardEntry, ShardRecord, ShardTable } from "./shard-table.ts";
+import type { Standby } from "./standby.ts";
 import { newest, rankings, versionsOf } from "./versions.ts";
 import { wakeNamed } from "./wake.ts";
 
@@ -35,6 +36,7 @@ export interface OwnershipOptions {
   readonly registry: KindRegistry;
   readonly table: ShardTable;
   readonly engine: Engine;
+  readonly standby: Standby | undefined;
   /** Begins and ends delivery for shards. */
   readonly open: (shards: readonly Shard[]) => Promise<void>;
   readonly close: (shards: readonly Shard[]) => void;
@@ -157,6 +159,7 @@ export class Ownership {
       checkpoint: this.#record(shard).checkpoint,
       journals: this.#foreignJournals(shard),
       versions: decided.get(shard)?.record.versions ?? {},
+      shadows: this.#o.standby?.take(shard, decided.get(shard)?.record),
     }));
     for (const activation of [...engine.activations.values()])
       if (won.includes(activation.shard)) engine.drop(activation); // of a failed attempt
@@ -182,6 +185,7 @@ export class Ownership {
       {
         shards: won.length,
         actors: rebuilt.length,
+        shadowed: targets.filter(({ shadows }) => shadows !== undefined).length,
         sealed: [...journals],
         ms: Math.round(clock.monotonic() - startedAt),
       },

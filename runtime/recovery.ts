@@ -1,6 +1,7 @@
 /**
- * Rebuilding the actors of shards from snapshots and sealed journals. Invariant: every journal is read to its seal, so no
- * committed input is missed; inputs are applied in journal order, and only those that the snapshot does not cover.
+ * Rebuilding the actors of shards from snapshots and sealed journals, or from a standby's shadows and the journal's rest. Invariant:
+ * every journal is read to its seal, so no committed input is missed; inputs are applied in journal order, and only those that
+ * the snapshot does not cover.
  */
 import { Activation } from "./activation.ts";
 import { newState } from "./actor-state.ts";
@@ -14,6 +15,8 @@ import type { Shard } from "./families.ts";
 import { RECOVERY_PAGE } from "./limits.ts";
 import { decodeRecord, type JournalInput } from "./round.ts";
 import { filings } from "./performer.ts";
+import type { PlacedInput, Shadow } from "./shadow.ts";
+import type { ShardShadows } from "./shadow-journal.ts";
 import { loadState, type StoredState } from "./snapshots.ts";
 import type { KindVersions } from "./versions.ts";
 
@@ -23,11 +26,8 @@ export interface ShardToRecover {
   readonly journals: readonly string[];
   /** Of the kinds, as the former owners ran them. */
   readonly versions: KindVersions;
-}
-
-interface PlacedInput {
-  readonly seq: number;
-  readonly input: JournalInput;
+  /** What a standby gathered: then only what came after is read. */
+  readonly shadows: ShardShadows | undefined;
 }
 
 /** Snapshots loaded at once during a recovery: hides their latency without flooding the server. */
@@ -42,12 +42,17 @@ export async function recoverShards(engine: Engine, shards: readonly ShardToReco
   const inputs = new Map<string, PlacedInput[]>();
   let sealedAt = 0;
   for (const journal of orderedJournals(shards)) {
-    const from =
-      Math.min(...shards.filter((shard) => shard.journals.includes(journal)).map((shard) => shard.checkpoint)) + 1;
+    const from = Math.min(...shards.filter((shard) => shard.journals.includes(journal)).map(readUpTo)) + 1;
     sealedAt = Math.max(sealedAt, await readJournal(engine, journal, from, wanted, inputs));
   }
+  warnOfVersions(engine, wanted, [...inputs.keys()]);
+  for (const { shadows } of shards)
+    for (const [key, shadow] of shadows?.actors ?? []) {
+      const rest = inputs.get(key) ?? [];
+      if (adopt(engine, shadow, rest)) inputs.delete(key);
+      else inputs.set(key, [...shadow.inputs(), ...rest]);
+    }
   const keys = [...inputs.keys()];
-  warnOfVersions(engine, wanted, keys);
   for (let i = 0; i < keys.length; i += LOADS_AT_ONCE) {
     await Promise.all(
       keys.slice(i, i + LOADS_AT_ONCE).map((key) => rebuild(engine, key, inputs.get(key) as PlacedInput[])),
@@ -55,6 +60,9 @@ export async function recoverShards(engine: Engine, shards: readonly ShardToReco
   }
   return sealedAt;
 }
+
+/** Every input up to here is covered by a snapshot or in a shadow. */
+const readUpTo = ({ shadows, checkpoint }: ShardToRecover): number => shadows?.position ?? checkpoint;
 
 /** Journals hold inputs, not states: what another version took is applied by this one. A release in good order leaves none. */
 function warnOfVersions(engine: Engine, wanted: ReadonlyMap<Shard, ShardToRecover>, keys: readonly string[]): void {
@@ -97,7 +105,7 @@ async function readJournal(
       for (const input of record.inputs) {
         const { kind, id } = addressOf(input[1]);
         const target = wanted.get(shardOf(kind, id));
-        if (target === undefined || message.seq <= target.checkpoint || !target.journals.includes(subject)) continue;
+        if (target === undefined || message.seq <= readUpTo(target) || !target.journals.includes(subject)) continue;
         const list = inputs.get(input[1]);
         if (list === undefined) inputs.set(input[1], [{ seq: message.seq, input }]);
         else list.push({ seq: message.seq, input });
@@ -111,6 +119,15 @@ async function readJournal(
       await pause(clock);
     }
   }
+}
+
+/** False: it is not fit, and the actor must be rebuilt. */
+function adopt(engine: Engine, shadow: Shadow, rest: readonly PlacedInput[]): boolean {
+  if (!shadow.isFit(engine.options.clock.monotonic())) return false;
+  const { activation } = shadow;
+  for (const { seq, input } of rest) if (seq > activation.coveredSeq) replay(engine, activation, seq, input);
+  engine.adopt(activation);
+  return true;
 }
 
 const pause = (clock: Clock): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, 5));

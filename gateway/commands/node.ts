@@ -12,6 +12,7 @@ interface NodeOptions {
   readonly labels?: Readonly<Record<string, string>>;
   readonly roles?: readonly Role[];
   readonly weight?: number;
+  readonly standby?: boolean;
   readonly endWithStdin?: boolean;
 }
 
@@ -34,6 +35,7 @@ export function nodeCommand(program: Command, deps: CliDeps): void {
     .option("--labels <list>", "what it is, like role=lab,host=sunri-pi1", labelsArgument)
     .option("--roles <list>", `what it is there for, of ${ROLES.join(",")} (default: all)`, rolesArgument)
     .option("--weight <number>", "its share of the shards, beside those of other nodes (default: 1)", weightArgument)
+    .option("--standby", "copy the actors of other nodes that it would take over, so that it does so sooner")
     .action(async (options: NodeOptions, command: Command) => {
       const context = new CommandContext(deps, command);
       const name = options.name ?? defaultName();
@@ -42,7 +44,7 @@ export function nodeCommand(program: Command, deps: CliDeps): void {
         // Loaded here, so that short commands do not pay for it.
         const { composeNode } = await import("../compose-node.ts");
         const { namespace, deviceRoot } = context.names;
-        const { labels, roles, weight } = options;
+        const { labels, roles, weight, standby } = options;
         const running = await composeNode({
           name,
           servers: await context.servers(),
@@ -52,6 +54,7 @@ export function nodeCommand(program: Command, deps: CliDeps): void {
           ...(labels !== undefined && { labels }),
           ...(roles !== undefined && { roles }),
           ...(weight !== undefined && { weight }),
+          ...(standby !== undefined && { standby }),
         });
         const { node } = running;
         return {

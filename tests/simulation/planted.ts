@@ -12,6 +12,7 @@ import { decodeRecord, encodeSeal, type Round } from "../../runtime/round.ts";
 import { Saver } from "../../runtime/saver.ts";
 import { Senders } from "../../runtime/senders.ts";
 import type { ShardRecord } from "../../runtime/shard-table.ts";
+import { Standby } from "../../runtime/standby.ts";
 import type { ProcessClock } from "./process-clock.ts";
 import { over } from "./wire.ts";
 
@@ -133,6 +134,18 @@ function queryWithoutLease(): () => void {
   return () => Object.defineProperty(Membership.prototype, "mayAnswer", own);
 }
 
+/** A standby takes its shadows for all that there is, though the journal went on to its seal. */
+const shadowsWithoutTheRest = (memory: MemoryWorld): (() => void) =>
+  replaceMethod(
+    Standby.prototype,
+    "take",
+    (take) =>
+      function (this: Standby, shard, record) {
+        const shadows = take.call(this, shard, record);
+        return shadows && { ...shadows, position: lastJournaled(memory) };
+      },
+  );
+
 export const PLANTS: Readonly<Record<string, Plant>> = {
   "reply-before-commit": { wrap: replyBeforeCommit },
   "append-without-fence": { wrap: appendWithoutFence },
@@ -142,4 +155,5 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
   "without-dedupe": { install: withoutDedupe },
   "query-of-uncommitted": { install: queryOfUncommitted },
   "query-without-lease": { install: queryWithoutLease },
+  "shadows-without-the-rest": { install: shadowsWithoutTheRest },
 };

@@ -3,6 +3,7 @@
  * behind but what reached the server; a freeze changes nothing but when.
  */
 import pino, { type Logger } from "pino";
+import { makeNames } from "../../nats-config/subjects.ts";
 import type { Node } from "../../runtime/api.ts";
 import type { ActorKind } from "../../runtime/define-actor.ts";
 import { TroupeError } from "../../runtime/errors.ts";
@@ -14,7 +15,7 @@ import type { Random } from "../fault/support/random.ts";
 import { type Host, makeKinds } from "./kinds.ts";
 import { ProcessClock } from "./process-clock.ts";
 import type { Trace } from "./trace.ts";
-import { repeating } from "./wire.ts";
+import { lagging, repeating } from "./wire.ts";
 
 /** A process that could not start is started again after this, in ms. */
 const RESTART_AFTER_MS = 300;
@@ -22,6 +23,8 @@ const RESTART_AFTER_MS = 300;
 const MAX_SKEW_MS = 250;
 /** Part of the requests that the wire brings twice. */
 const REPEATS = 0.05;
+/** Part of the places whose nodes are warm standbys. */
+const STANDBYS = 0.5;
 
 /** A server without a leader sets followers up late, though it carries messages, in ms. */
 const READERS_BACK_MS = { min: 1, max: 800 };
@@ -73,6 +76,7 @@ export class SimProcess {
   readonly name: string;
   readonly place: number;
   readonly wire: Wire = { min: 1, max: 2 };
+  readonly #isStandby: boolean;
   readonly #world: ProcessWorld;
   readonly #random: Random;
   #clock: ProcessClock | undefined;
@@ -87,6 +91,7 @@ export class SimProcess {
     this.place = place;
     this.#world = world;
     this.#random = random;
+    this.#isStandby = random.fork("standby").next() < STANDBYS;
   }
 
   /** It runs: it may be frozen, cut off, starting or stopping. */
@@ -125,11 +130,13 @@ export class SimProcess {
     slot.host = { clock, onWork: (session) => this.#world.onWork(this, session) };
     [this.#clock, this.#broker] = [clock, broker];
     trace.tell(this.name, () => "starts");
-    startNodeOn(wrap(repeating(broker, clock, random.fork("repeats"), REPEATS), clock), {
+    const late = lagging(broker, clock, random.fork("lags"), makeNames({ namespace }).stream.journal);
+    startNodeOn(wrap(repeating(late, clock, random.fork("repeats"), REPEATS), clock), {
       name: this.name,
       kinds: slot.kinds,
       namespace,
       clock,
+      standby: this.#isStandby,
       log: this.#logger(),
     }).then(
       (node) => {

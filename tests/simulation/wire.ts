@@ -1,10 +1,16 @@
-/** A connection whose requests sometimes come twice, the second time late. Invariant: nothing is repeated that its sender could not repeat itself. */
+/**
+ * What a connection does to what it carries: requests come twice, followers hear late. Invariant: nothing is repeated that its sender
+ * could not repeat itself, and nothing that is followed overtakes.
+ */
 import type { Clock } from "../../runtime/clock.ts";
 import type { Broker } from "../../runtime/port.ts";
 import type { Random } from "../fault/support/random.ts";
 
 /** A repetition comes so much later at most, in ms: after the sender has gone on, and after a takeover. */
 const REPEAT_WITHIN_MS = 3_000;
+
+/** A follower of journals hears of a round so much after the others' answers at most, in ms: longer than it takes to find a node silent. */
+const LAG_MS = 2_500;
 
 /** The broker with some of its methods replaced. */
 export function over(broker: Broker, methods: Partial<Broker>): Broker {
@@ -32,6 +38,21 @@ export function repeating(broker: Broker, clock: Clock, random: Random, part: nu
         );
       }
       return broker.request(subject, data, timeoutMs);
+    },
+  });
+}
+
+/** What is followed of `stream` comes late, by as much as the server and a full connection may take. */
+export function lagging(broker: Broker, clock: Clock, random: Random, stream: string): Broker {
+  return over(broker, {
+    follow: async (from, options, onMessage) => {
+      if (from !== stream) return await broker.follow(from, options, onMessage);
+      const lagMs = random.next() < 0.5 ? 0 : random.int(0, LAG_MS);
+      let lastAtMs = 0;
+      return await broker.follow(from, options, (message) => {
+        lastAtMs = Math.max(lastAtMs, clock.monotonic() + random.int(0, lagMs + 1));
+        clock.setTimeout(() => onMessage(message), lastAtMs - clock.monotonic());
+      });
     },
   });
 }

@@ -26,6 +26,8 @@ export interface FaultClusterOptions {
   readonly server?: Servers;
   /** Where a node finds the servers, if not at their own addresses. */
   readonly via?: (node: string, url: string) => string;
+  /** Its nodes are warm standbys of one another. Default false. */
+  readonly standby?: boolean;
 }
 
 export class FaultCluster {
@@ -40,12 +42,17 @@ export class FaultCluster {
   }
 
   static async start(nodeCount = 2, options: FaultClusterOptions = {}): Promise<FaultCluster> {
-    const { script, via = (_, url) => url } = options;
+    const { script, via = (_, url) => url, standby = false } = options;
     const server = options.server ?? (await startTestServer());
     const nodes = Array.from({ length: nodeCount }, (_, i) => {
       const name = `n${i + 1}`;
       const replicas = server.embedded === undefined ? "3" : "1";
-      const env = { FAULT_SERVERS: via(name, server.url), FAULT_NAMESPACE: NAMESPACE, FAULT_REPLICAS: replicas };
+      const env = {
+        FAULT_SERVERS: via(name, server.url),
+        FAULT_NAMESPACE: NAMESPACE,
+        FAULT_REPLICAS: replicas,
+        FAULT_STANDBY: String(standby),
+      };
       return new NodeProcess(name, env, script);
     });
     try {

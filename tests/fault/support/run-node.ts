@@ -15,6 +15,7 @@ export async function runNode(kinds: readonly ActorKind[]): Promise<void> {
     servers: setting("FAULT_SERVERS"),
     namespace: setting("FAULT_NAMESPACE"),
     replicas: Number(setting("FAULT_REPLICAS")),
+    standby: setting("FAULT_STANDBY") === "true",
     kinds,
     log: pino({ level: "info" }, pino.destination(2)),
   });
