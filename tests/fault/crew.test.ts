@@ -84,7 +84,12 @@ test("crews lose no work with a node that is killed, and nobody is shown there f
   expect([sum((each) => each.accepted), sum((each) => each.done)]).toEqual([WORKS, WORKS]);
   expect(sum((each) => each.lostWorkers)).toBe(0);
   await until("the last news of it", HEAL_DEADLINE_MS, () => ended.size === WORKS);
-  const ran = new Set(cluster.nodes.flatMap((node) => node.told.map(({ invoked }) => invoked)));
-  expect(Array.from({ length: WORKS }, (_, i) => `w${i}`).filter((id) => !ran.has(id))).toEqual([]);
+  const pids = Map.groupBy(
+    cluster.nodes.flatMap((node) => node.told.filter(({ invoked }) => invoked?.startsWith("w"))),
+    ({ invoked }) => invoked,
+  );
+  expect(pids.size).toBe(WORKS);
+  const twice = [...pids.values()].filter((told) => new Set(told.map(({ pid }) => pid)).size > 1).length;
+  expect(twice, "work that was in hand on the dead node was run again").toBeGreaterThan(0);
   await victim.start();
 });
