@@ -67,7 +67,7 @@ export async function residents(sync: Sync): Promise<void> {
       await until(
         "only the residents are in memory",
         STEP_MS,
-        async () => ((await node.ask("info"))["activations"] as number) <= AWAKE,
+        async () => ((await node.ask("info"))["activations"] as number) === AWAKE,
       );
       looks.push({ actors: AWAKE + from + SLEEPING / STEPS, ...(await memoryOf(node)) });
     }
