@@ -88,6 +88,8 @@ function ownMetadata(value: unknown): Fields {
 function whyKept(field: string, wanted: unknown, found: unknown, messages: number): string | undefined {
   const [to, from] = [asNumber(wanted), asNumber(found)];
   if (field === "num_replicas") return to < from ? "fewer copies are made only by hand" : undefined;
+  if (field === "retention" && [wanted, found].includes("workqueue"))
+    return "the server makes no work queue of another stream, nor the other way: delete the stream when it is empty";
   if (messages === 0) return undefined;
   if (field === "retention") return "another retention would delete stored messages";
   if (DELETING_LIMITS.has(field) && to > 0 && (from <= 0 || to < from))

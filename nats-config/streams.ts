@@ -72,9 +72,11 @@ export function streamSpecs(names: Names, options: StreamOptions = {}): StreamSp
       duplicate_window: DUPLICATE_WINDOW_S * S,
     },
     {
+      // What was taken in is in its pool: only what waits is kept, and none of it is forgotten. Full, it refuses.
       name: stream.ingress,
       subjects: [names.deviceEvents, names.ingressAll],
-      max_age: POOL_DAYS * DAY,
+      retention: RetentionPolicy.Workqueue,
+      discard: DiscardPolicy.New,
       max_bytes: 4 * GiB,
       duplicate_window: DUPLICATE_WINDOW_S * S,
     },

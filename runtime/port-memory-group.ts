@@ -144,6 +144,7 @@ export class MemoryGroup {
     if (this.#pending.get(pending.seq) !== pending) return;
     this.#clock.clearTimeout(pending.timer);
     this.#pending.delete(pending.seq);
+    if (this.#stream.spec.retention === "workqueue") this.#stream.remove(pending.seq);
     this.pump();
   }
 

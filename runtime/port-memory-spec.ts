@@ -37,9 +37,9 @@ export function refuseUnmodelled(spec: StreamSpec): void {
       `The in-memory broker does not model "${unknown.join('", "')}" of the stream "${spec.name}": model it, or test on a real server`,
     );
   }
-  if (spec.retention !== undefined && spec.retention !== "limits") {
+  if (spec.retention !== undefined && spec.retention !== "limits" && spec.retention !== "workqueue") {
     throw new RangeError(
-      `The in-memory broker does not model the retention "${spec.retention}" of the stream "${spec.name}": use "limits"`,
+      `The in-memory broker does not model the retention "${spec.retention}" of the stream "${spec.name}": use "limits" or "workqueue"`,
     );
   }
 }

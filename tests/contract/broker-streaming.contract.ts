@@ -1,5 +1,6 @@
 /** Followers and shared consumers of the port. Invariant: followers see each message once and in order; consumers until it is acknowledged. */
 import { expect, test } from "vitest";
+import { StreamFullError } from "../../runtime/errors.ts";
 import type { Delivery } from "../../runtime/port.ts";
 import { type Bench, bytes, text } from "./bench.ts";
 
@@ -263,6 +264,26 @@ function groupContract(bench: () => Bench): void {
     });
     await world.until("the rest came", () => second.length === 10);
     expect([first, second]).toEqual([span(1, 10), span(11, 20)]);
+  });
+
+  test("consume() of a work queue frees the room of what was acknowledged, and of nothing else", async () => {
+    const { broker, sub, stream, world } = bench();
+    const name = await stream({ retention: "workqueue", discard: "new", max_msgs: 2 });
+    await appendAll(bench(), "a", 1, 2);
+    const refused = () =>
+      broker.append(sub("a"), bytes("3")).then(
+        () => false,
+        (error: unknown) => error instanceof StreamFullError,
+      );
+    expect(await refused()).toBe(true);
+    const seen: Delivery[] = [];
+    const options = { durable: "d", subjects: [sub("a")], maxInFlight: 4, ackWaitMs: PATIENT_MS };
+    await broker.consume(name, options, (delivery) => seen.push(delivery));
+    await world.until("both came", () => seen.length === 2);
+    expect(await refused()).toBe(true);
+    seen[0]?.ack();
+    await world.until("there is room", async () => !(await refused()));
+    expect((await broker.read(name, { subject: sub("a") })).map(({ seq }) => seq)).toEqual([2, 3]);
   });
 
   test("consume() hands what a vanished process held to another", async () => {
