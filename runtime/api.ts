@@ -48,6 +48,8 @@ export interface ActorView {
   readonly updatedAtMs: number;
   /** The node's lease was not good: another node may have taken the actor and its state on. Only for who allows it. */
   readonly stale?: true;
+  /** Of a stale one: until then the node was its actor's only owner for sure, in ms since 1970. */
+  readonly staleSinceMs?: number;
 }
 
 export interface QueryOptions extends Pick<CallOptions, "deadlineMs" | "signal"> {
@@ -106,6 +108,8 @@ interface NodeLoad {
   readonly rounds: number;
   readonly inputs: number;
   readonly memoryBytes: number;
+  /** Why it refuses messages just now (its journal, snapshots or dead letters find no room, its queues are full); null: it takes them. */
+  readonly refusal: string | null;
   /** Null in the first second. */
   readonly health: Health | null;
 }

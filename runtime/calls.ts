@@ -5,7 +5,15 @@
 import type { CallOptions } from "./api.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { decodeAnswer, encodeInput, type EventLike, type Tag } from "./envelope.ts";
-import { AbortedError, BusyError, DeadlineError, HostOfflineError, PayloadError, TroupeError } from "./errors.ts";
+import {
+  AbortedError,
+  BusyError,
+  DeadlineError,
+  HostOfflineError,
+  PayloadError,
+  StreamFullError,
+  TroupeError,
+} from "./errors.ts";
 import { type Shard, shardOfKey } from "./families.ts";
 import {
   ATTEMPT_TIMEOUT_MS,
@@ -65,17 +73,24 @@ export class Calls {
     return open;
   }
 
-  /** Repeats one request until an answer that is final, or the deadline. */
+  /**
+   * Repeats one request until an answer that is final, or the deadline.
+   * @throws {BusyError} {@link StreamFullError} Every attempt until the deadline was refused so: nothing was taken.
+   * @throws {DeadlineError} Some attempt was not answered: the outcome is unknown.
+   */
   async exchange(subject: string, body: Uint8Array, deadlineMs: number, signal?: AbortSignal): Promise<unknown> {
     const endAt = this.#clock.monotonic() + deadlineMs;
     let lastError: TroupeError | undefined;
+    let isKnown = true; // every attempt was answered with a refusal
     for (let pause = RETRY_MIN_MS; ; pause = Math.min(2 * pause, CALL_RETRY_MAX_MS)) {
       if (signal?.aborted) throw aborted(signal);
       const left = endAt - this.#clock.monotonic();
-      if (left <= 0)
+      if (left <= 0) {
+        if (lastError !== undefined && isKnown) throw lastError;
         throw new DeadlineError(
           `No answer from "${subject}" within ${deadlineMs} ms${lastError === undefined ? "" : `; last: ${lastError.message}`}`,
         );
+      }
       try {
         const attempt = this.#broker.request(subject, body, Math.min(left, ATTEMPT_TIMEOUT_MS));
         return decodeAnswer(await (signal === undefined ? attempt : orAborted(attempt, signal)));
@@ -85,6 +100,7 @@ export class Calls {
         const isFinal = error instanceof DeadlineError || error instanceof HostOfflineError;
         if (!(error instanceof TroupeError && error.retryable) || isFinal) throw error;
         lastError = error;
+        isKnown &&= error instanceof BusyError || error instanceof StreamFullError;
       }
       const rest = endAt - this.#clock.monotonic();
       await this.#pause(subject, Math.min(pause * (0.5 + this.#clock.random()), Math.max(0, rest)), signal);

@@ -64,7 +64,7 @@ export async function discover(broker: Broker, names: Names, filter: NodeFilter)
 function unanswered({ name, incarnation, pid, host, version, kinds, labels, roles, weight }: MemberFacts) {
   const facts = { name, incarnation, pid, host, version, kinds, labels, roles, weight };
   const measured = { activations: null, queued: null, rounds: null, inputs: null, memoryBytes: null, health: null };
-  return { ...facts, ...measured, startedAtMs: null, shards: null };
+  return { ...facts, ...measured, startedAtMs: null, shards: null, refusal: null };
 }
 
 function passes(info: NodeInfo, { states, labels = {}, role, kind, version }: NodeFilter): boolean {

@@ -17,11 +17,12 @@ import { ACCEPTED, decodeInput, encodeError, type Input, isMessage, Tag } from "
 import { BusyError, NoResponderError, PayloadError, TroupeError, UnknownKindError } from "./errors.ts";
 import type { Shard } from "./families.ts";
 import type { Journal } from "./journal.ts";
-import { HISTORY_CHUNK_BYTES, MAX_ACTIVATIONS, MAX_UNCOVERED_BYTES } from "./limits.ts";
+import { MAX_ACTIVATIONS } from "./limits.ts";
 import type { Letter } from "./mailbox.ts";
 import { filings, Performer } from "./performer.ts";
 import type { Broker } from "./port.ts";
 import { Queries } from "./queries.ts";
+import { assertCovered, assertTaking } from "./refusal.ts";
 import type { Round } from "./round.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { Saver } from "./saver.ts";
@@ -46,6 +47,8 @@ export interface EngineOptions {
   readonly mayAnswer: () => boolean;
   /** Epoch under which this incarnation owns a shard: its fencing token. 0: it does not. */
   readonly epochOf: (shard: Shard) => number;
+  /** When its lease was last renewed, in ms since 1970. */
+  readonly provenAtMs: () => number;
   /** Delivers to an actor of another node. */
   readonly sendRemote: (kind: string, id: string, body: Uint8Array) => Promise<Uint8Array>;
   /** The journal is sealed or broken: this incarnation is over. */
@@ -107,8 +110,7 @@ export class Engine {
       if (isControl && input.tag === Tag.Control) checkCommand(input.event);
       else if (input.tag > Tag.Ask)
         throw new PayloadError("Only tell and ask may be sent: timers, results and control are the runtime's own");
-      if (this.scheduler.isFull || this.performer.deadLetters.isFull)
-        throw new BusyError("The node's queues are full: try again later");
+      assertTaking(this);
       const activation = this.activate(kind, id);
       activation.lastUsedMs = this.options.clock.monotonic();
       this.#take(activation, { input, body, arrivedAtMs: activation.lastUsedMs, respond });
@@ -254,9 +256,7 @@ export class Engine {
       outSeq: state.outSeq,
     });
     activation.lastRound = round;
-    const { uncovered } = activation;
-    uncovered.push(round, timeMs, letter.body, poison);
-    this.saver.onInput(activation, uncovered.length >= kind.snapshotEvery || uncovered.bytes >= HISTORY_CHUNK_BYTES);
+    this.saver.onInput(activation, activation.uncovered.push(round, timeMs, letter.body, poison));
   }
 
   /** The answer to a message that changes nothing: a repetition, or one that cannot be taken. */
@@ -266,8 +266,7 @@ export class Engine {
     try {
       assertTakes(activation.kind, activation.address, activation.state, input);
       activation.state.senders.admit(input.sender, input.low, this.options.clock.now());
-      if (activation.uncovered.bytes > MAX_UNCOVERED_BYTES)
-        throw new BusyError(`Snapshots of "${activation.key}" lag by ${MAX_UNCOVERED_BYTES} bytes: try again later`);
+      assertCovered(activation);
       return undefined;
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;

@@ -96,6 +96,7 @@ export class Incarnation {
       mayAct: () => this.membership.isGood,
       epochOf: (shard) => this.#table.epochOf(shard, this.#me),
       mayAnswer: () => this.membership.mayAnswer,
+      provenAtMs: () => this.membership.provenAtMs,
       onFailed: fail,
     });
     const { membership } = this;

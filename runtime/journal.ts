@@ -3,7 +3,7 @@
  * after a seal nothing can be appended. A lost acknowledgement and a seal are told apart by reading the last record.
  */
 import { type Clock, sleep } from "./clock.ts";
-import { RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
+import { BusyError, RevisionConflictError, SealedError, StreamFullError, TroupeError } from "./errors.ts";
 import { RETRY_MAX_MS, RETRY_MIN_MS } from "./limits.ts";
 import type { Broker, StoredMessage } from "./port.ts";
 import { decodeRecord, encodeSeal, type Round } from "./round.ts";
@@ -15,6 +15,7 @@ export class Journal {
   readonly subject: string;
   readonly #closed: AbortSignal;
   #last = 0;
+  #refusal: TroupeError | undefined;
 
   constructor(options: { broker: Broker; clock: Clock; stream: string; subject: string; closed: AbortSignal }) {
     this.#broker = options.broker;
@@ -29,6 +30,11 @@ export class Journal {
     return this.#last;
   }
 
+  /** Why no round is taken just now: further inputs would only wait behind the one that is refused. */
+  get refusal(): TroupeError | undefined {
+    return this.#refusal;
+  }
+
   /**
    * Appends a round; resolves with its sequence. Repeats through outages: the round is committed, or the journal sealed.
    * @throws {SealedError} Others closed the journal, or the node is closing. The round is void.
@@ -38,14 +44,16 @@ export class Journal {
     const bytes = round.encode();
     for (let pause = RETRY_MIN_MS; ; pause = Math.min(2 * pause, RETRY_MAX_MS)) {
       try {
-        this.#last = await this.#broker.append(this.subject, bytes, { expectedLastSubjectSeq: this.#last });
-        return this.#last;
+        return this.#take(await this.#broker.append(this.subject, bytes, { expectedLastSubjectSeq: this.#last }));
       } catch (error) {
         const isConflict = error instanceof RevisionConflictError;
         if (!isConflict && !(error instanceof TroupeError && error.retryable)) throw error;
-        if (!isConflict) await this.#pause(pause);
+        if (!isConflict) {
+          this.#refusal = refusalOf(error);
+          await this.#pause(pause);
+        }
         const found = await this.#committedAs(round.no);
-        if (found !== undefined) return found;
+        if (found !== undefined) return this.#take(found);
       }
     }
   }
@@ -69,9 +77,14 @@ export class Journal {
         throw new SealedError(
           `Journal "${this.subject}" holds round ${record.no} that this process did not write: is the node name used twice?`,
         );
-      this.#last = last.seq;
       return last.seq;
     }
+  }
+
+  #take(seq: number): number {
+    this.#last = seq;
+    this.#refusal = undefined;
+    return seq;
   }
 
   async #pause(ms: number): Promise<void> {
@@ -79,6 +92,13 @@ export class Journal {
       throw new SealedError(`Journal "${this.subject}" is closed: the node is stopping`);
     });
   }
+}
+
+function refusalOf(error: TroupeError): TroupeError {
+  const text = `The journal takes no rounds (${error.message})`;
+  return error instanceof StreamFullError
+    ? new StreamFullError(text, { cause: error })
+    : new BusyError(`${text}: try again later`, { cause: error });
 }
 
 /**

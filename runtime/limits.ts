@@ -28,8 +28,10 @@ export const MAX_STATE_BYTES = 512 * 1_024;
 export const MAX_DEPTH = 64;
 /** Messages waiting in one mailbox at most. At it: busy, try again. */
 export const MAILBOX_LIMIT = 4_096;
-/** Bytes waiting in all mailboxes of a node at most. At it: busy, try again. */
+/** Bytes waiting in all mailboxes of a node at most, {@link LETTER_BYTES} for each message included. At it: busy, try again. */
 export const NODE_QUEUE_BYTES = 64 * 1_024 * 1_024;
+/** What a waiting message takes beside its body, in bytes: its objects and its way back. Small messages are mostly that. */
+export const LETTER_BYTES = 512;
 /** A waiting message is served as if one lane higher for each such span it has waited, in ms: nothing waits for ever. */
 export const LANE_AGEING_MS = 1_000;
 
@@ -87,6 +89,11 @@ export const CHECKPOINT_EVERY_MS = 2_000;
 export const HISTORY_CHUNK_BYTES = 128 * 1_024;
 /** Bytes of inputs of one actor that no snapshot covers. At it, because snapshots fail or lag: busy. */
 export const MAX_UNCOVERED_BYTES = 16 * HISTORY_CHUNK_BYTES;
+/**
+ * Bytes of inputs of all actors of a node that no snapshot covers: beyond what {@link SNAPSHOT_AFTER_MS} of full load leave, and
+ * 32 nodes of it fit the journal's stream. At it, because snapshots fail or lag: busy, and snapshots are taken at any age.
+ */
+export const MAX_NODE_UNCOVERED_BYTES = 256 * 1_024 * 1_024;
 /** Days that inputs stay in the history unless the kind says otherwise. */
 export const DEFAULT_HISTORY_DAYS = 30;
 /** Idle time after which an actor leaves memory unless its kind says otherwise, in ms. */

@@ -111,6 +111,11 @@ export class Membership {
     return this.#clock.monotonic() < this.#goodUntilMs;
   }
 
+  /** Last moment at which nobody else could have taken over, in ms since 1970. */
+  get provenAtMs(): number {
+    return this.#goodUntilMs - LEASE_SELF_FENCE_MS + this.#clock.now() - this.#clock.monotonic();
+  }
+
   /**
    * False also after a loss of the connection, until a renewal: others may take over as soon as the server tells them. What runs
    * may go on meanwhile: it runs at least once; but an answer must not show what others have overtaken.

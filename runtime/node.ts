@@ -33,6 +33,7 @@ import { ATTEMPT_TIMEOUT_MS, NODE_LIST_LIMIT, RETRY_MAX_MS, STOP_DEADLINE_MS } f
 import type { Broker, InboundMessage } from "./port.ts";
 import { connectBroker } from "./port-nats.ts";
 import { changedActors } from "./recent.ts";
+import { refusalOf } from "./refusal.ts";
 import type { RunnableKind } from "./runnable.ts";
 import { VERSION } from "./version.ts";
 import { versionsOf } from "./versions.ts";
@@ -164,6 +165,7 @@ class TroupeNode implements Node {
       rounds: engine.committer.rounds,
       inputs: engine.committer.inputs,
       memoryBytes: process.memoryUsage.rss(),
+      refusal: refusalOf(engine)?.message ?? null,
       health: this.#health.latest,
       state: this.#stopping === undefined ? "alive" : "leaving",
     };
@@ -281,13 +283,10 @@ class TroupeNode implements Node {
   #answerTo(question: unknown): unknown {
     const { info, list, changed } = (question ?? {}) as { info?: unknown; list?: unknown; changed?: unknown };
     if (info === true) return this.info();
-    if (typeof list === "string")
-      return {
-        node: this.name,
-        ids: this.#live(list)
-          .slice(0, NODE_LIST_LIMIT)
-          .map((a) => a.address.id),
-      };
+    if (typeof list === "string") {
+      const listed = this.#live(list).slice(0, NODE_LIST_LIMIT);
+      return { node: this.name, ids: listed.map((a) => a.address.id) };
+    }
     if (typeof changed === "string") return changedActors(this.name, this.#live(changed));
     throw new PayloadError('A node answers { info: true }, { list: "<kind>" } and { changed: "<kind>" }');
   }

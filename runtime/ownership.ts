@@ -177,7 +177,7 @@ export class Ownership {
     );
     for (const activation of rebuilt) {
       engine.enliven(activation);
-      if (activation.uncovered.length > 0) engine.saver.onInput(activation, true);
+      if (activation.uncovered.length > 0) engine.saver.onInput(activation, activation.uncovered.bytes, true);
     }
     await this.#openDoors(won);
     wakeNamed(engine);

@@ -72,7 +72,7 @@ export class Queries {
   }
 
   #answer(activation: Activation, { query, respond }: Waiting): void {
-    const { clock, node, mayAnswer } = this.#engine.options;
+    const { clock, node, mayAnswer, provenAtMs } = this.#engine.options;
     const isRefused = () => !mayAnswer() && query.stale !== true; // may be stale: the caller asks again
     if (isRefused()) return;
     if (activation.state.revision === 0 && activation.mailbox.size === 0) {
@@ -89,7 +89,7 @@ export class Queries {
     const view = encodeValue(state);
     activation.whenCommitted(() => {
       if (isRefused()) return;
-      if (!mayAnswer()) respond(encodeValue({ ...state, stale: true }));
+      if (!mayAnswer()) respond(encodeValue({ ...state, stale: true, staleSinceMs: provenAtMs() }));
       else if (query.save !== true) respond(view);
       else {
         this.#engine.saver.cover(activation).then(

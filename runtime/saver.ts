@@ -7,7 +7,7 @@ import type { Names } from "../nats-config/subjects.ts";
 import type { Activation } from "./activation.ts";
 import type { Clock } from "./clock.ts";
 import { TroupeError } from "./errors.ts";
-import { MAX_SNAPSHOTS_IN_FLIGHT, SNAPSHOT_AFTER_MS } from "./limits.ts";
+import { HISTORY_CHUNK_BYTES, MAX_NODE_UNCOVERED_BYTES, MAX_SNAPSHOTS_IN_FLIGHT, SNAPSHOT_AFTER_MS } from "./limits.ts";
 import type { Broker } from "./port.ts";
 import type { Shard } from "./families.ts";
 import type { Round } from "./round.ts";
@@ -35,6 +35,10 @@ const COVER_POLL_MS = 2;
 /** One snapshot at a time, and none that would cover what the next owner must file again if this one dies. */
 const mayCapture = (activation: Activation): boolean => !activation.saving && activation.unfiled === 0;
 
+/** Enough to be stored before its time. */
+const isLong = ({ kind, uncovered }: Activation): boolean =>
+  uncovered.length >= kind.snapshotEvery || uncovered.bytes >= HISTORY_CHUNK_BYTES;
+
 export class Saver {
   readonly #options: SaverOptions;
   /** In the order in which they became dirty. */
@@ -43,12 +47,21 @@ export class Saver {
   #inFlight = 0;
   /** The last sweep left some for want of room. */
   #isBehind = false;
+  /** Bytes of inputs of all actors that no stored snapshot covers. */
+  #uncoveredBytes = 0;
 
   constructor(options: SaverOptions) {
     this.#options = options;
   }
 
-  onInput(activation: Activation, isDue: boolean): void {
+  /** Too much is not covered: nothing more may be taken until snapshots catch up. */
+  get isFull(): boolean {
+    return this.#uncoveredBytes >= MAX_NODE_UNCOVERED_BYTES;
+  }
+
+  /** `bytes` more are to be covered; due: as soon as a round closes. */
+  onInput(activation: Activation, bytes: number, isDue = isLong(activation)): void {
+    this.#uncoveredBytes += bytes;
     this.#soil(activation);
     if (isDue) this.#makeDue(activation);
   }
@@ -78,7 +91,7 @@ export class Saver {
     const now = this.#options.clock.monotonic();
     this.#isBehind = false;
     for (const activation of this.#dirty) {
-      if (now - activation.dirtySinceMs < SNAPSHOT_AFTER_MS) break;
+      if (now - activation.dirtySinceMs < SNAPSHOT_AFTER_MS && !this.isFull) break;
       if (this.#inFlight >= MAX_SNAPSHOTS_IN_FLIGHT) {
         this.#isBehind = true;
         break;
@@ -192,7 +205,7 @@ export class Saver {
     const { activation } = taken;
     this.#inFlight++;
     try {
-      await storeCapture(this.#options, taken);
+      this.#uncoveredBytes -= await storeCapture(this.#options, taken);
       this.#dirty.delete(activation);
       activation.dirtySinceMs = 0;
       const stale = taken.outboxSize > 0 && activation.state.outbox.size < taken.outboxSize;

@@ -4,7 +4,7 @@
  */
 import type { Activation } from "./activation.ts";
 import type { Clock } from "./clock.ts";
-import { NODE_QUEUE_BYTES } from "./limits.ts";
+import { LETTER_BYTES, NODE_QUEUE_BYTES } from "./limits.ts";
 import type { Letter } from "./mailbox.ts";
 
 export class Scheduler {
@@ -37,7 +37,7 @@ export class Scheduler {
     }
     activation.mailbox.push(letter);
     this.letters++;
-    this.#bytes += letter.body.length;
+    this.#bytes += letter.body.length + LETTER_BYTES;
     this.markRunnable(activation);
   }
 
@@ -82,6 +82,6 @@ export class Scheduler {
 
   #forget(letter: Letter): void {
     this.letters--;
-    this.#bytes -= letter.body.length;
+    this.#bytes -= letter.body.length + LETTER_BYTES;
   }
 }

@@ -90,11 +90,12 @@ export function decodeSnapshot(bytes: Uint8Array): { covers: number; core: Uint8
 }
 
 /**
- * Stores a capture whose inputs are all committed: first the inputs as history, then the state.
+ * Stores a capture whose inputs are all committed: first the inputs as history, then the state. Resolves with the bytes of
+ * inputs that need not be kept any more.
  * @throws {SealedError} Another owner has stored a later state.
  * @throws {BrokerUnavailableError} Try again with a new capture; nothing is forgotten.
  */
-export async function storeCapture(store: SnapshotStore, taken: Capture): Promise<void> {
+export async function storeCapture(store: SnapshotStore, taken: Capture): Promise<number> {
   const { activation, inputs } = taken;
   const { kind, address, shard, uncovered } = activation;
   const covers = inputs > 0 ? (uncovered.seqAt(inputs - 1) as number) : activation.coveredSeq;
@@ -104,7 +105,7 @@ export async function storeCapture(store: SnapshotStore, taken: Capture): Promis
   activation.snapshotSeq = await replace(store, subject, bytes, activation.snapshotSeq, covers);
   activation.coveredSeq = covers;
   activation.savedOutbox = taken.outboxSize;
-  uncovered.drop(inputs);
+  return uncovered.drop(inputs);
 }
 
 /** Several messages when the inputs would not fit one. */

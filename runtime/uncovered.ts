@@ -37,7 +37,8 @@ export class Uncovered {
     return this.#end;
   }
 
-  push(place: Place, timeMs: number, body: Uint8Array, poison: string | null): void {
+  /** Tells how many bytes it takes. */
+  push(place: Place, timeMs: number, body: Uint8Array, poison: string | null): number {
     const start = this.#end + HEAD_BYTES;
     const end = start + body.length;
     if (end > this.#buffer.length) this.#grow(end);
@@ -47,6 +48,7 @@ export class Uncovered {
     if (poison !== null) (this.#poison ??= new Map()).set(this.dropped + this.length, poison);
     this.#places.push(place);
     this.#end = end;
+    return HEAD_BYTES + body.length;
   }
 
   /** Place of the input at `index` in the journal; undefined: there is none. */
@@ -70,8 +72,8 @@ export class Uncovered {
     }
   }
 
-  /** Forgets the first `count`. */
-  drop(count: number): void {
+  /** Forgets the first `count`; tells how many bytes they took. */
+  drop(count: number): number {
     let start = 0;
     for (let index = 0; index < count; index++) {
       start += HEAD_BYTES + this.#buffer.readUInt32LE(start + HEAD_BYTES - 4);
@@ -81,6 +83,7 @@ export class Uncovered {
     this.#end -= start;
     this.#places = this.#places.slice(count);
     this.dropped += count;
+    return start;
   }
 
   #grow(atLeast: number): void {

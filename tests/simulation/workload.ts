@@ -24,7 +24,7 @@ const LONG_MS = { from: 11_500, to: 13_000 };
 const LONG_ALARMS = 0.02;
 
 /** Errors that a caller may meet though nothing is broken. */
-const EXPECTED = new Set(["DEADLINE", "POISON_MESSAGE", "ACTOR_NOT_FOUND", "ACTOR_DONE"]);
+const EXPECTED = new Set(["DEADLINE", "BUSY", "STREAM_FULL", "POISON_MESSAGE", "ACTOR_NOT_FOUND", "ACTOR_DONE"]);
 
 export interface LaneDeps {
   readonly name: string;

@@ -58,6 +58,7 @@ export function startEngine(kinds: readonly ActorKind[], shards: number): Engine
     epochOf: () => 1,
     mayAct: () => isGood,
     mayAnswer: () => isGood,
+    provenAtMs: () => 1_000,
     sendRemote: () => Promise.reject(new Error("There is no other node")),
     onFailed: (error) => {
       throw error;

@@ -40,6 +40,7 @@ const NODE: NodeInfo = {
   rounds: 9,
   inputs: 12,
   memoryBytes: 50e6,
+  refusal: null,
 };
 const REPORT: PlacementReport = {
   kind: "device",
@@ -400,6 +401,7 @@ describe("the command line", () => {
       rounds: null,
       inputs: null,
       memoryBytes: null,
+      refusal: null,
       health: null,
     };
     const client = {

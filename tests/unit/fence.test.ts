@@ -87,6 +87,7 @@ function startEngine() {
     epochOf: () => 1,
     mayAct: () => lease.isGood,
     mayAnswer: () => lease.isGood,
+    provenAtMs: () => 0,
     sendRemote: (_kind, _id, body) => {
       sent.push(String(decodeInput(body).event["from"]));
       return Promise.resolve(Uint8Array.from(ACCEPTED));

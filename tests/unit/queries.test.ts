@@ -40,7 +40,7 @@ test("ask() of an owner without a good lease is not answered, or as stale to who
   expect(await ask({ stale: true })).toEqual([expect.not.objectContaining({ stale: true })]);
   setLease(false);
   expect(await ask({})).toEqual([]);
-  expect(await ask({ stale: true })).toMatchObject([{ context: { n: 1 }, stale: true }]);
+  expect(await ask({ stale: true })).toMatchObject([{ context: { n: 1 }, stale: true, staleSinceMs: 1_000 }]);
 });
 
 test("ask() shows no uncommitted state as stale either", async () => {
