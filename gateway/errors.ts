@@ -43,11 +43,19 @@ export interface StoredEvent {
   readonly seq: number;
 }
 
+/** A part of the system that is not well: `writes` are refused by a node that answers reads. */
+export interface Degraded {
+  readonly part: "nats" | "streams" | "nodes" | "writes";
+  readonly detail: string;
+}
+
 /** Members of the problem beside the standard ones. */
 export interface ProblemExtras {
   readonly errors?: readonly Fault[];
   /** Events of a batch that are stored although the batch failed. */
   readonly stored?: readonly StoredEvent[];
+  /** What is not well. */
+  readonly degraded?: readonly Degraded[];
 }
 
 /** A request that the gateway refuses. Nothing was forwarded unless `extras.stored` says so. */

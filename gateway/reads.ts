@@ -121,17 +121,44 @@ async function readOne<T>(
   const leftMs = Math.floor(until - clock.monotonic());
   try {
     if (leftMs < 1) throw new DeadlineError(`The list ran out of time before "${kind}/${id}": ask for a shorter page`);
-    return show(await client.query(kind, id, { deadlineMs: Math.min(leftMs, READ_DEADLINE_MS), signal }));
+    return show(await readActor(client, kind, id, { deadlineMs: Math.min(leftMs, READ_DEADLINE_MS), signal }));
   } catch (error) {
     if (!(error instanceof TroupeError)) throw error;
     return { id, unreadable: true, error: { code: error.code, message: error.message } };
   }
 }
 
-/** @throws {DeadlineError} `work` took longer than `ms`. It goes on unseen. */
+/**
+ * One actor: from an owner that cannot prove that it still is one, marked as stale.
+ * @throws {GatewayError} NOT_READY: nobody answered in time.
+ */
+export async function readActor(
+  client: Client,
+  kind: string,
+  id: string,
+  { deadlineMs = READ_DEADLINE_MS, signal }: { readonly deadlineMs?: number; readonly signal: AbortSignal },
+): Promise<ActorView> {
+  try {
+    return await client.query(kind, id, { deadlineMs, signal, allowStale: true });
+  } catch (error) {
+    if (!(error instanceof DeadlineError)) throw error;
+    throw nobodyAnswers(`"${kind}/${id}"`, deadlineMs, { cause: error });
+  }
+}
+
+/** A read changes nothing, so its outcome is known: there is none yet. */
+const nobodyAnswers = (what: string, ms: number, options?: ErrorOptions): GatewayError =>
+  new GatewayError(
+    "NOT_READY",
+    `Nobody answered for ${what} within ${ms} ms: try again, /health/ready tells what is missing`,
+    {},
+    options,
+  );
+
+/** @throws {GatewayError} NOT_READY: `work`, a read, took longer than `ms`. It goes on unseen. */
 export function within<T>(clock: Clock, work: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = clock.setTimeout(() => reject(new DeadlineError(`No answer within ${ms} ms: try again`)), ms);
+    const timer = clock.setTimeout(() => reject(nobodyAnswers("the list", ms)), ms);
     work.then(resolve, reject).finally(() => clock.clearTimeout(timer));
   });
 }

@@ -35,6 +35,14 @@ export const TIME_OR_NULL: Schema = { type: ["number", "null"], description: "ms
 export const TIME: Schema = { type: "number", description: "ms since 1970" };
 export const ANYTHING: Schema = {};
 
+/** Of a view whose owner could not prove that it still is one. */
+export const STALE: Readonly<Record<string, Schema>> = {
+  stale: { const: true, description: "the owner's lease was not good: another node may know more" },
+  staleSinceMs: { ...TIME, description: "until then it was the only owner for sure, ms since 1970" },
+};
+/** Both are absent of a view that is not stale. */
+export const STALE_NAMES: readonly string[] = Object.keys(STALE);
+
 export const orNull = (schema: Schema): Schema => ({ anyOf: [schema, { type: "null" }] });
 export const listOf = (items: Schema): Schema => ({ type: "array", items });
 
@@ -43,6 +51,11 @@ export function object(properties: Readonly<Record<string, Schema>>, optional: r
   const required = Object.keys(properties).filter((name) => !optional.includes(name));
   return { type: "object", additionalProperties: false, properties, ...(required.length > 0 ? { required } : {}) };
 }
+
+/** A part of the system that is not well, and what is the matter with it. */
+export const DEGRADED: Schema = listOf(
+  object({ part: { enum: ["nats", "streams", "nodes", "writes"] }, detail: TEXT }),
+);
 
 const FAULT = object({ message: TEXT, path: TEXT, line: WHOLE, column: WHOLE, hint: TEXT }, [
   "path",
@@ -64,8 +77,9 @@ export const PROBLEM_SCHEMA: Schema = {
       instance: TEXT,
       errors: listOf(FAULT),
       stored: listOf(object({ id: TEXT, seq: WHOLE })),
+      degraded: DEGRADED,
     },
-    ["errors", "stored"],
+    ["errors", "stored", "degraded"],
   ),
 };
 

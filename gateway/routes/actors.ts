@@ -2,8 +2,22 @@
 import type { FastifyInstance } from "fastify";
 import type { ActorView } from "../../runtime/api.ts";
 import type { GatewayDeps } from "../deps.ts";
-import { idsAfter, type PageQuery, READ_DEADLINE_MS, within } from "../reads.ts";
-import { ANYTHING, answers, ID, KIND, object, orNull, page, paged, TEXT, TIME, WHOLE } from "../schemas.ts";
+import { idsAfter, type PageQuery, READ_DEADLINE_MS, readActor, within } from "../reads.ts";
+import {
+  ANYTHING,
+  answers,
+  ID,
+  KIND,
+  object,
+  orNull,
+  page,
+  paged,
+  STALE,
+  STALE_NAMES,
+  TEXT,
+  TIME,
+  WHOLE,
+} from "../schemas.ts";
 
 const ACTOR = object(
   {
@@ -18,8 +32,9 @@ const ACTOR = object(
     version: WHOLE,
     node: { ...TEXT, description: "the node that answered" },
     updatedAtMs: TIME,
+    ...STALE,
   },
-  ["context", "output", "error"],
+  ["context", "output", "error", ...STALE_NAMES],
 );
 const LISTED = object({ kind: TEXT, id: TEXT, node: orNull(TEXT) });
 const ENTRY = object(
@@ -85,8 +100,7 @@ export function actorRoutes(app: FastifyInstance, deps: GatewayDeps): void {
         response: answers({ 200: ["The actor", ACTOR] }, [404, 409]),
       },
     },
-    async ({ params, signal }) =>
-      actorOf(await client.query(params.kind, params.id, { deadlineMs: READ_DEADLINE_MS, signal })),
+    async ({ params, signal }) => actorOf(await readActor(client, params.kind, params.id, { signal })),
   );
 
   app.get<{ Params: ActorParams; Querystring: { limit: number; after: number } }>(
@@ -104,7 +118,7 @@ export function actorRoutes(app: FastifyInstance, deps: GatewayDeps): void {
     async ({ params: { kind, id }, query, signal }) => {
       const all = await within(clock, client.history(kind, id), READ_DEADLINE_MS);
       // An actor without a history may still be known, or be no actor at all: the query tells.
-      if (all.length === 0) await client.query(kind, id, { deadlineMs: READ_DEADLINE_MS, signal });
+      if (all.length === 0) await readActor(client, kind, id, { signal });
       const left = all.filter(({ revision }) => revision > query.after);
       const items = left.slice(0, query.limit);
       return { items, next: items.length < left.length ? (items.at(-1)?.revision ?? null) : null, truncated: false };

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from "fastify";
 import type { ActorView, Client } from "../../runtime/api.ts";
 import type { GatewayDeps } from "../deps.ts";
-import { type Order, type PageQuery, READ_DEADLINE_MS, readPage, within } from "../reads.ts";
+import { type Order, type PageQuery, READ_DEADLINE_MS, readActor, readPage, within } from "../reads.ts";
 import { answers, ID, object, page, paged, type Schema, UNREADABLE } from "../schemas.ts";
 
 /** Filters are those of the lists that have them. */
@@ -30,6 +30,11 @@ export interface KindRoutes {
   readonly one: { readonly summary: string; readonly item: Schema; readonly show: (view: ActorView) => object };
 }
 
+/** Shown beside what a route shows of an actor. */
+function staleness({ stale, staleSinceMs }: ActorView) {
+  return stale === true ? { stale, staleSinceMs } : {};
+}
+
 const NOTHING = Promise.resolve(() => false);
 
 export function kindRoutes(
@@ -50,9 +55,10 @@ export function kindRoutes(
     },
     async ({ query, signal }) => {
       const isLeftOut = await within(deps.clock, list.without?.(deps.client) ?? NOTHING, READ_DEADLINE_MS);
-      return await readPage(deps, { kind, order: list.order, query, signal }, (view) =>
-        isLeftOut(view) ? null : list.show(view, query),
-      );
+      return await readPage(deps, { kind, order: list.order, query, signal }, (view) => {
+        const shown = isLeftOut(view) ? null : list.show(view, query);
+        return shown === null ? null : { ...shown, ...staleness(view) };
+      });
     },
   );
 
@@ -67,7 +73,9 @@ export function kindRoutes(
         response: answers({ 200: [`The ${kind}`, one.item] }, [404, 409]),
       },
     },
-    async ({ params, signal }) =>
-      one.show(await deps.client.query(kind, params.id, { deadlineMs: READ_DEADLINE_MS, signal })),
+    async ({ params, signal }) => {
+      const view = await readActor(deps.client, kind, params.id, { signal });
+      return { ...one.show(view), ...staleness(view) };
+    },
   );
 }

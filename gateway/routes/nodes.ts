@@ -41,6 +41,7 @@ const NODE = object({
   rounds: orNull(WHOLE),
   inputs: orNull(WHOLE),
   memoryBytes: orNull(WHOLE),
+  refusal: { ...orNull(TEXT), description: "why it refuses messages just now; null: it takes them, or did not answer" },
   health: orNull(HEALTH),
 });
 

@@ -4,7 +4,19 @@ import type { ActorView } from "../../runtime/api.ts";
 import type { GatewayDeps } from "../deps.ts";
 import { list, number, part, stateName, text } from "../fields.ts";
 import { newestFirst } from "../reads.ts";
-import { ANYTHING, ID, listOf, object, orNull, type Schema, TEXT, TIME_OR_NULL, WHOLE } from "../schemas.ts";
+import {
+  ANYTHING,
+  ID,
+  listOf,
+  object,
+  orNull,
+  type Schema,
+  STALE,
+  STALE_NAMES,
+  TEXT,
+  TIME_OR_NULL,
+  WHOLE,
+} from "../schemas.ts";
 import { kindRoutes } from "./kind.ts";
 
 /** States of a task, in the order it goes through them; the last four are final. */
@@ -42,16 +54,20 @@ const SUMMARY_FIELDS: Readonly<Record<string, Schema>> = {
   evidenceCount: WHOLE,
   reason: { ...orNull(TEXT), description: "why it did not succeed" },
   updatedAtMs: TIME_OR_NULL,
+  ...STALE,
 };
-const SUMMARY = object(SUMMARY_FIELDS);
-const TASK = object({
-  ...SUMMARY_FIELDS,
-  steps: listOf(ANYTHING),
-  evidence: listOf(ANYTHING),
-  event: ANYTHING,
-  revision: WHOLE,
-  node: TEXT,
-});
+const SUMMARY = object(SUMMARY_FIELDS, STALE_NAMES);
+const TASK = object(
+  {
+    ...SUMMARY_FIELDS,
+    steps: listOf(ANYTHING),
+    evidence: listOf(ANYTHING),
+    event: ANYTHING,
+    revision: WHOLE,
+    node: TEXT,
+  },
+  STALE_NAMES,
+);
 
 /** The task without its steps. Its context holds what `start` named as `spec`. */
 function summaryOf({ id, value, context, updatedAtMs }: ActorView) {

@@ -59,7 +59,7 @@ const tasks = async () => (await call("/api/tasks")).body["items"] as Record<str
 
 describe("startGateway()", () => {
   test("is ready once a node answers", async () => {
-    expect(await call("/health/ready")).toEqual({ status: 200, body: { status: "ready", nodes: 1 } });
+    expect(await call("/health/ready")).toEqual({ status: 200, body: { status: "ready", nodes: 1, degraded: [] } });
     expect((await call("/api/nodes")).body["items"]).toMatchObject([
       { name: "n1", kinds: expect.arrayContaining(["task"]) },
     ]);

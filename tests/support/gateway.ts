@@ -37,6 +37,8 @@ export class FarSide {
   nodes: NodeInfo[] = [nodeInfo("n1")];
   /** What nodes were asked for. */
   readonly filters: unknown[] = [];
+  /** Queries that took what may be stale. */
+  staleAllowed = 0;
   status: BrokerStatus = "connected";
   /** Queries are answered after it. */
   held: Promise<void> = Promise.resolve();
@@ -111,8 +113,9 @@ export class FarSide {
         this.asked.push({ to, event });
         return this.replies.get(to) ?? { ok: true };
       },
-      query: async (kindOf, id) => {
+      query: async (kindOf, id, options) => {
         const kind = typeof kindOf === "string" ? kindOf : kindOf.kind;
+        if (options?.allowStale === true) this.staleAllowed++;
         this.#call(`query ${kind}/${id}`);
         await this.held;
         const view = this.actors.get(keyOf(kind, id));
@@ -210,6 +213,7 @@ export const nodeInfo = (name: string): NodeInfo => ({
   rounds: 1,
   inputs: 1,
   memoryBytes: 1,
+  refusal: null,
 });
 
 export interface Door {

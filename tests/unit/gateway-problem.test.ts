@@ -43,12 +43,12 @@ describe("problemOf()", () => {
     async (_name, Class) => {
       const { app, far } = await openDoor();
       const error = new Class("a", ["b"]);
-      far.faults.set("query", () => error);
-      // Past the check of forms: no actor's query throws each of them.
-      const answer = await app.inject({ url: "/api/actors/device/a" });
+      far.faults.set("desk", () => error);
+      // Past the check of forms: no desk throws each of them.
+      const answer = await app.inject({ url: "/api/agents/a" });
       const line = PROBLEMS[error.code] ?? { status: 502 };
       expect(answer.statusCode).toBe(line.status);
-      expect(answer.json()).toMatchObject({ code: error.code, status: line.status, instance: "/api/actors/device/a" });
+      expect(answer.json()).toMatchObject({ code: error.code, status: line.status, instance: "/api/agents/a" });
       expect(answer.headers["retry-after"] === undefined).toBe(line.status !== 503 && line.status !== 504);
     },
   );

@@ -1,5 +1,6 @@
 /** What the HTTP door shows of actors. Invariant: reads send nothing; one unreadable actor fails no list. */
 import { describe, expect, test } from "vitest";
+import type { LiveNodeInfo } from "../../runtime/api.ts";
 import { BusyError, DeadLetterError, DeadlineError, QuarantinedError } from "../../runtime/errors.ts";
 import { nodeInfo, openDoor } from "../support/gateway.ts";
 
@@ -31,7 +32,7 @@ describe("/health", () => {
   test("is ready when NATS is connected and a node answers", async () => {
     const { send } = await openDoor();
     expect((await send({ url: "/health/live" })).json()).toEqual({ status: "live" });
-    expect((await send({ url: "/health/ready" })).json()).toEqual({ status: "ready", nodes: 1 });
+    expect((await send({ url: "/health/ready" })).json()).toEqual({ status: "ready", nodes: 1, degraded: [] });
   });
 
   test("is live but not ready without NATS, without nodes, and while nodes cannot be read", async () => {
@@ -40,15 +41,28 @@ describe("/health", () => {
       const answer = await send({ url: "/health/ready" });
       expect(answer.headers["retry-after"]).toBe("1");
       expect((await send({ url: "/health/live" })).statusCode).toBe(200);
-      return [answer.statusCode, answer.json<{ code: string }>().code];
+      const { code, degraded } = answer.json<{ code: string; degraded: { part: string }[] }>();
+      return [answer.statusCode, code, ...degraded.map(({ part }) => part)];
     };
     far.nodes = [];
-    expect(await notReady()).toEqual([503, "NOT_READY"]);
+    expect(await notReady()).toEqual([503, "NOT_READY", "nodes"]);
     far.faults.set("nodes", () => new BusyError("busy"));
-    expect(await notReady()).toEqual([503, "NOT_READY"]);
+    expect(await notReady()).toEqual([503, "NOT_READY", "streams"]);
     far.faults.clear();
     far.status = "disconnected";
-    expect(await notReady()).toEqual([503, "NOT_READY"]);
+    expect(await notReady()).toEqual([503, "NOT_READY", "nats"]);
+  });
+
+  test("names a node that refuses messages, and stays up for reads", async () => {
+    const { send, far } = await openDoor();
+    far.nodes = [{ ...(nodeInfo("n1") as LiveNodeInfo), refusal: "The journal is full" }, nodeInfo("n2")];
+    const answer = await send({ url: "/health/ready" });
+    expect(answer.statusCode).toBe(200);
+    expect(answer.json()).toEqual({
+      status: "degraded",
+      nodes: 2,
+      degraded: [{ part: "writes", detail: 'Node "n1" refuses messages: The journal is full' }],
+    });
   });
 });
 
@@ -175,7 +189,7 @@ describe("/api/actors", () => {
 describe("/api/nodes", () => {
   test("passes the filter on, and shows what a silent node does not tell as null", async () => {
     const { send, far } = await openDoor();
-    const unknown = { activations: null, queued: null, rounds: null, inputs: null, memoryBytes: null };
+    const unknown = { activations: null, queued: null, rounds: null, inputs: null, memoryBytes: null, refusal: null };
     const silent = { ...nodeInfo("n2"), ...unknown, startedAtMs: null, shards: null, health: null };
     far.nodes = [nodeInfo("n1"), { ...silent, state: "suspect" }];
     const url = "/api/nodes?role=WORKER&kind=task&version=0.1&state=suspect&labels=host=pi1,site=a";
@@ -252,8 +266,38 @@ describe("/api/tasks", () => {
     far.add("task", "a", "running", task("qa")).add("task", "b", "running", null);
     far.faults.set("query task/a", () => new DeadlineError("No answer"));
     const { items } = (await send({ url: "/api/tasks" })).json<{ items: unknown[] }>();
-    expect(items[0]).toEqual({ id: "a", unreadable: true, error: { code: "DEADLINE", message: "No answer" } });
+    expect(items[0]).toMatchObject({ id: "a", unreadable: true, error: { code: "NOT_READY" } });
     expect(items[1]).toMatchObject({ id: "b", state: "running", agent: null, lock: null });
+  });
+});
+
+describe("an owner without a good lease", () => {
+  const since = { stale: true, staleSinceMs: 5 } as const;
+  test.each(["/api/actors/task/t1", "/api/tasks/t1", "/api/resources/t1"])("is shown as stale by %s", async (url) => {
+    const { send, far } = await openDoor();
+    far.add("task", "t1", "running", task("qa"), since).add("resource", "t1", "free", {}, since);
+    expect((await send({ url })).json()).toMatchObject(since);
+  });
+
+  test.each(["/api/tasks", "/api/resources"])("is shown as stale in %s, and only it", async (url) => {
+    const { send, far } = await openDoor();
+    for (const kind of ["task", "resource"]) far.add(kind, "t1", "held", {}, since).add(kind, "t2", "held", {});
+    const { items } = (await send({ url })).json<{ items: { id: string; stale?: true }[] }>();
+    expect(items.map(({ id, stale }) => [id, stale])).toEqual([
+      ["t1", true],
+      ["t2", undefined],
+    ]);
+  });
+
+  test("is asked for what it has, and no answer at all is a refusal that may be repeated", async () => {
+    const { send, far } = await openDoor();
+    far.faults.set("query", () => new DeadlineError("No answer"));
+    for (const url of ["/api/actors/task/t1", "/api/tasks/t1", "/api/resources/t1"]) {
+      const answer = await send({ url });
+      expect(answer.json()).toMatchObject({ status: 503, code: "NOT_READY" });
+      expect(answer.headers["retry-after"]).toBe("1");
+    }
+    expect(far.staleAllowed).toBe(3);
   });
 });
 
