@@ -7,6 +7,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { findServerBinary } from "./binary.ts";
 import { claimDataDir, type DataDirClaim, type SystemUser } from "./data-dir.ts";
+import { DiskWatch } from "./disk-watch.ts";
 import { ConfigValueError, DataDirError, PortTakenError, ServerCrashLoopError } from "./errors.ts";
 import { findFreePort, isPortFree, LOOPBACK } from "./ports.ts";
 import { identify } from "./process-identity.ts";
@@ -65,6 +66,8 @@ interface Plan {
   readonly password: string;
   readonly sync: "always" | "interval";
   readonly log: (line: string) => void;
+  /** Told each line of the server's own log. */
+  readonly onLine: (line: string) => void;
 }
 
 interface Ports {
@@ -96,7 +99,7 @@ function addresses({ port, mqttPort }: Ports, password: string) {
 }
 
 async function launch(plan: Plan, ports: Ports): Promise<ServerProcess> {
-  const { claim, binary, serverName, password, sync, log } = plan;
+  const { claim, binary, serverName, password, sync, onLine } = plan;
   const configFile = join(claim.path, CONFIG_FILE);
   const config = renderServerConfig({
     serverName,
@@ -109,7 +112,7 @@ async function launch(plan: Plan, ports: Ports): Promise<ServerProcess> {
   await writeFile(configFile, config, { mode: 0o600 }).catch((error: unknown) => {
     throw new DataDirError(claim.path, error);
   });
-  const server = await spawnServer({ binary, configFile, log });
+  const server = await spawnServer({ binary, configFile, log: onLine });
   try {
     const identity = identify(server.pid);
     await claim.update(
@@ -241,6 +244,14 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
   const binary = await findServerBinary({ env, log });
   const claim = await claimDataDir(options.dataDir);
   const serverName = `troupe-${createHash("sha256").update(claim.path).digest("hex").slice(0, 12)}`;
+  const stopping = new AbortController();
+  let supervisor: Supervisor | undefined;
+  const disk = new DiskWatch({
+    dataDir: claim.path,
+    signal: stopping.signal,
+    log,
+    onRoom: async () => await supervisor?.current.stop(),
+  });
   const plan: Plan = {
     claim,
     binary: binary.path,
@@ -248,18 +259,26 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     password: randomId(16),
     sync: options.sync ?? "always",
     log,
+    onLine: (line) => {
+      log(line);
+      disk.look(line);
+    },
   };
   try {
     const { server, ports } = await launchOnSomePort(plan, options);
     const listeners: Listeners = { restart: new Set(), failure: new Set() };
-    const supervisor = new Supervisor(plan, ports, server, listeners);
+    const running = new Supervisor(plan, ports, server, listeners);
+    supervisor = running;
     return {
       ...addresses(ports, plan.password),
       port: ports.port,
       get pid() {
-        return supervisor.current.pid;
+        return running.current.pid;
       },
-      stop: () => supervisor.stop(),
+      stop: () => {
+        stopping.abort();
+        return running.stop();
+      },
       onRestart: (listener) => subscribe(listeners.restart, listener),
       onFailure: (listener) => subscribe(listeners.failure, listener),
     };

@@ -11,6 +11,12 @@ export const MAX_PAYLOAD_BYTES = 1024 ** 2;
  * beyond this sum; its default follows the free disk, so that a small disk would refuse streams that stay small.
  */
 export const MAX_STORE_BYTES = 1024 ** 4;
+/**
+ * What the server keeps for one client that does not read, in bytes, and how long one write to it may take. Beyond either it ends
+ * the connection: a reader that stopped costs this much and no more. The client library connects again by itself.
+ */
+export const MAX_PENDING_BYTES = 64 * 1024 ** 2;
+const WRITE_DEADLINE = "10s";
 /** How long a clustered or single server writes before it syncs when not told `always`, as the server has it. */
 const DEFAULT_SYNC = "2m";
 
@@ -126,6 +132,8 @@ export function renderServerConfig(settings: ServerSettings): string {
     `server_name: ${setting("server name", serverName)}`,
     `listen: ${address("client", listen)}`,
     `max_payload: ${MAX_PAYLOAD_BYTES}`,
+    `max_pending: ${MAX_PENDING_BYTES}`,
+    `write_deadline: ${quoted("write deadline", WRITE_DEADLINE)}`,
     "jetstream {",
     `  store_dir: ${setting("store directory", storeDir)}`,
     `  sync_interval: ${sync === "always" ? "always" : `"${DEFAULT_SYNC}"`}`,

@@ -9,13 +9,15 @@ import { until } from "./wait.ts";
 
 /** A fault is healed within this, or the run fails, in ms. */
 export const HEAL_DEADLINE_MS = 20_000;
-const NAMESPACE = "fault";
+export const NAMESPACE = "fault";
 
 /** What the nodes connect to. */
 interface Servers {
   readonly url: string;
   /** Of a single one. */
   readonly embedded?: TestServer["embedded"];
+  /** Of each stream. Default 1 for a single server, 3 for others. */
+  readonly replicas?: number;
   stop(): Promise<void>;
 }
 
@@ -43,10 +45,10 @@ export class FaultCluster {
 
   static async start(nodeCount = 2, options: FaultClusterOptions = {}): Promise<FaultCluster> {
     const { script, via = (_, url) => url, standby = false } = options;
-    const server = options.server ?? (await startTestServer());
+    const server: Servers = options.server ?? (await startTestServer());
     const nodes = Array.from({ length: nodeCount }, (_, i) => {
       const name = `n${i + 1}`;
-      const replicas = server.embedded === undefined ? "3" : "1";
+      const replicas = String(server.replicas ?? (server.embedded === undefined ? 3 : 1));
       const env = {
         FAULT_SERVERS: via(name, server.url),
         FAULT_NAMESPACE: NAMESPACE,

@@ -114,6 +114,15 @@ export const job = defineActor({
   }),
 });
 
+/** Shows what was written last, however large. */
+export const board = defineActor({
+  kind: "board",
+  machine: setup({
+    types: { context: {} as { text: string }, events: {} as { type: "WRITE"; text: string } },
+    actions: { write: assign({ text: ({ event }) => event.text }) },
+  }).createMachine({ context: { text: "" }, on: { WRITE: { actions: "write" } } }),
+});
+
 export const alarm = defineActor({
   kind: "alarm",
   machine: setup({
@@ -190,6 +199,7 @@ export const kindsOf = (release: number) => [
   account,
   job,
   alarm,
+  board,
   crewKind,
   hand,
   starter,
