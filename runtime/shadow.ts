@@ -22,17 +22,13 @@ export class Shadow {
   readonly activation: Activation;
   /** Monotonic ms when its stored state was last asked for. */
   askedAtMs = Number.NEGATIVE_INFINITY;
+  /** The last committed input that was heard of. Until a checkpoint passes it none names the actor as busy, so the shadow must wake it. */
+  lastSeq = 0;
   #isWhole = false;
   #builtAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(activation: Activation) {
     this.activation = activation;
-  }
-
-  /** The last committed input that it holds; 0: the stored state covered all. */
-  get lastSeq(): number {
-    const { uncovered } = this.activation;
-    return uncovered.seqAt(uncovered.length - 1) ?? 0;
   }
 
   /** Bytes of inputs held. */
@@ -43,6 +39,7 @@ export class Shadow {
   /** Takes what was committed. */
   take(seq: number, [timeMs, , body, poison]: JournalInput): void {
     const { activation } = this;
+    this.lastSeq = seq;
     if (this.#isWhole && seq <= activation.coveredSeq) return; // the owner stored it before it was heard of here
     activation.uncovered.push({ seq }, timeMs, body, poison);
     this.#isWhole &&= this.#apply([seq, timeMs, body, poison]);

@@ -153,6 +153,23 @@ test("sweep() lets go of what a checkpoint passed, and renews what is old by the
   expect(holding).toEqual({ actors: 0, bytes: 0 });
 });
 
+test("sweep() keeps an actor whose inputs are all stored until a checkpoint says so: it may have timers to wake for", async () => {
+  const { send, store, follow, checkpoint, clock, recordOf, holding } = await startOwner();
+  const { journal } = await follow();
+  const last = await send(FIRST);
+  await store();
+  await clock.advanceAsync(SHADOW_RENEW_MS);
+  for (let look = 0; look < 2; look++) {
+    journal.sweep();
+    await clock.advanceAsync(SHADOW_RENEW_MS);
+  }
+  expect(holding.actors).toBe(1);
+  await checkpoint(last);
+  journal.sweep();
+  expect(holding.actors).toBe(0);
+  expect(journal.take(0, { ...recordOf(0), checkpoint: last })?.actors.size).toBe(0);
+});
+
 test("a shadow that could not be renewed is not fit", async () => {
   const { send, follow, clock, recordOf } = await startOwner();
   const { journal, standby } = await follow();
