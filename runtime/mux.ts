@@ -63,6 +63,8 @@ export class RequestMux {
   readonly #subscription: Subscription;
   #next = 0;
   #sweep: TimerHandle | undefined;
+  /** The connection is lost: the library would keep all that is published, without a bound, and drop it when it is back. */
+  #isInterrupted = false;
   #isClosed = false;
 
   constructor(connection: NatsConnection, clock: Clock) {
@@ -76,7 +78,7 @@ export class RequestMux {
 
   /**
    * Publishes with a reply address and waits for the answer, or for several, as `take` decides; the time-out runs anew
-   * after each of several.
+   * after each of several. While the connection is lost nothing is sent, and the call waits for its time-out or its return.
    * @throws {NoResponderError} Nobody listens; or what `kind` makes of it.
    * @throws {BrokerUnavailableError} No answer in time, or not connected.
    * @throws {PayloadError} The message cannot be sent: too large, or malformed.
@@ -100,7 +102,8 @@ export class RequestMux {
       const id = BATCHABLE + (this.#next++).toString(36);
       const reply = this.#prefix + id;
       try {
-        this.#connection.publish(subject, data, headers === undefined ? { reply } : { reply, headers });
+        if (!this.#isInterrupted)
+          this.#connection.publish(subject, data, headers === undefined ? { reply } : { reply, headers });
       } catch (cause) {
         reject(publishError(subject, cause));
         return;
@@ -113,6 +116,7 @@ export class RequestMux {
 
   /** The connection was lost: answers that were under way may never come. */
   interrupt(): void {
+    this.#isInterrupted = true;
     for (const [id, call] of this.#waiting) {
       if (!call.kind.endsWithConnection) continue;
       this.#waiting.delete(id);
@@ -131,6 +135,7 @@ export class RequestMux {
 
   /** The connection is back: what was under way before is answered by nobody any more, so callers need not wait it out. */
   resumed(): void {
+    this.#isInterrupted = false;
     for (const [id, call] of this.#waiting) {
       this.#waiting.delete(id);
       call.reject(

@@ -99,3 +99,17 @@ test("consume() updates a durable that stands with other subjects", async () => 
   const { config } = await manager.consumers.info("S", "d");
   expect([config.filter_subjects, config.ack_wait]).toEqual([["s.a", "s.b"], 2_000_000_000]);
 });
+
+test("a call in an outage ends by itself, and nothing of it is kept to be sent", async () => {
+  const { server, broker } = await start();
+  await server.stop();
+  await until("the loss was noticed", () => broker.status === "disconnected");
+  const { outMsgs } = broker.connection.stats();
+  const calls = Array.from({ length: 100 }, (_, i) => broker.request("nobody", Buffer.from(String(i)), 50));
+  const appends = Array.from({ length: 100 }, (_, i) =>
+    broker.append("s.a", Buffer.from(String(i)), { timeoutMs: 50 }),
+  );
+  for (const outcome of await Promise.allSettled([...calls, ...appends]))
+    expect(outcome).toMatchObject({ status: "rejected", reason: expect.any(BrokerUnavailableError) as unknown });
+  expect(broker.connection.stats().outMsgs).toBe(outMsgs);
+});
