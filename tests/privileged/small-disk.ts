@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 /** Room for the server's start and some load, in MiB. */
 const DISK_MIB = 64;
 const CHUNK = Buffer.alloc(64 * 1_024);
-const WORKER = fileURLToPath(new URL("../workers/small-disk.ts", import.meta.url));
+const WORKER = fileURLToPath(new URL("../fault/workers/small-disk.ts", import.meta.url));
 const MOUNT = 'mount -t tmpfs -o size="$1"m none "$2" && exec "$3" "$4" "$2"';
 
 export class SmallDisk {

@@ -1,12 +1,12 @@
 /** A disk that fills up under load. Invariant: callers are refused, memory is bounded, and all goes on by itself when there is room. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { FaultCluster, HEAL_DEADLINE_MS } from "./support/cluster.ts";
-import { CounterLoad } from "./support/counters.ts";
-import { counter } from "./support/kinds.ts";
-import { residentMiB } from "./support/memory.ts";
-import { seeded, seedOfRun } from "./support/random.ts";
-import { SmallDisk } from "./support/small-disk.ts";
-import { until } from "./support/wait.ts";
+import { FaultCluster, HEAL_DEADLINE_MS } from "../fault/support/cluster.ts";
+import { CounterLoad } from "../fault/support/counters.ts";
+import { counter } from "../fault/support/kinds.ts";
+import { residentMiB } from "../fault/support/memory.ts";
+import { seeded, seedOfRun } from "../fault/support/random.ts";
+import { SmallDisk } from "./small-disk.ts";
+import { until } from "../fault/support/wait.ts";
 
 const LANES = 16;
 /** A call under a full disk is given up after this, in ms. */
