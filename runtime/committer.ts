@@ -66,7 +66,10 @@ export class Committer {
         const round = this.#open;
         this.#open = new Round(round.no + 1);
         this.#hooks.onClose(round);
-        this.#commit(round, await this.#journal.append(round));
+        const appended = this.#journal.append(round);
+        // What waited goes first into the new round, before what arrives while the append is under way.
+        this.#hooks.onRoom();
+        this.#commit(round, await appended);
       }
     } catch (error) {
       this.#failure = { error };
@@ -82,6 +85,5 @@ export class Committer {
     this.inputs += round.inputs.length;
     this.#hooks.onCommitted(round);
     for (const fn of round.finish()) fn();
-    this.#hooks.onRoom();
   }
 }
