@@ -34,15 +34,10 @@ export interface CallKind {
   readonly nobody: (subject: string) => Error;
   /** Fails with the connection instead of at its time-out: for what may be repeated without harm. */
   readonly endsWithConnection: boolean;
-  /** The answer is bytes, whoever gives it: it may come in a batch. */
-  readonly takesBatches?: true;
 }
 
-const REQUEST: CallKind = {
-  nobody: (subject) => new NoResponderError(subject),
-  endsWithConnection: false,
-  takesBatches: true,
-};
+/** Answered by one of ours: the only calls whose answers come in batches. */
+const REQUEST: CallKind = { nobody: (subject) => new NoResponderError(subject), endsWithConnection: false };
 
 // `resolve` is a method so that calls of every type fit one table: each is resolved with what its own `take` gave.
 interface Waiting<T> {
@@ -194,7 +189,7 @@ export class RequestMux {
     try {
       takeApart(data, (id, answer) => {
         const call = this.#waiting.get(id);
-        if (call?.kind.takesBatches !== true) return; // late, or no call of ours
+        if (call?.kind !== REQUEST) return; // late, or no call of ours
         this.#waiting.delete(id);
         call.resolve(answer);
       });
