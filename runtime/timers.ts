@@ -11,26 +11,29 @@ export type Inject = (activation: Activation, input: Input, body: Uint8Array) =>
 
 const LANE = priorityRank("high");
 
-/** Earliest due time of the actor's timers, in ms since 1970, or undefined. */
-export function nextDueMs(activation: Activation): number | undefined {
+/** Due time of the actor's earliest timer that is due after `afterMs`, in ms since 1970, or undefined. */
+export function nextDueMs(activation: Activation, afterMs = Number.NEGATIVE_INFINITY): number | undefined {
   let next: number | undefined;
-  for (const timer of activation.state.timers.values()) {
-    if (next === undefined || timer.dueAtMs < next) next = timer.dueAtMs;
+  for (const { dueAtMs } of activation.state.timers.values()) {
+    if (dueAtMs > afterMs && (next === undefined || dueAtMs < next)) next = dueAtMs;
   }
   return next;
 }
 
-/** Sets the one host timer of an activation to its earliest timer. Call after the timers changed. */
-export function armTimers(clock: Clock, activation: Activation, inject: Inject): void {
+/** Sets the one host timer of an activation to its earliest timer after `afterMs`. Call after the timers changed. */
+export function armTimers(clock: Clock, activation: Activation, inject: Inject, afterMs?: number): void {
   disarmTimers(clock, activation);
-  const due = nextDueMs(activation);
+  const due = nextDueMs(activation, afterMs);
   if (due === undefined) return;
   const delay = Math.min(Math.max(0, due - clock.now()), MAX_TIMEOUT_MS);
   activation.timerHandle = clock.setTimeout(() => {
     activation.timerHandle = undefined;
     if (activation.phase !== "live") return;
-    fireDue(clock, activation, inject);
-    armTimersAfter(clock, activation, inject);
+    // One reading for both: a host timer may be early, and a timer that falls due between two readings would be in neither.
+    const nowMs = clock.now();
+    // What is fired waits in the mailbox and stays in the state until then: only later ones are armed.
+    armTimers(clock, activation, inject, nowMs);
+    fireDue(activation, inject, nowMs);
   }, delay);
 }
 
@@ -39,10 +42,9 @@ export function disarmTimers(clock: Clock, activation: Activation): void {
   activation.timerHandle = undefined;
 }
 
-function fireDue(clock: Clock, activation: Activation, inject: Inject): void {
-  const now = clock.now();
+function fireDue(activation: Activation, inject: Inject, nowMs: number): void {
   const due = [...activation.state.timers]
-    .filter(([, timer]) => timer.dueAtMs <= now)
+    .filter(([, timer]) => timer.dueAtMs <= nowMs)
     .sort(([, a], [, b]) => a.dueAtMs - b.dueAtMs);
   for (const [id, timer] of due) {
     const input: Input = {
@@ -55,20 +57,5 @@ function fireDue(clock: Clock, activation: Activation, inject: Inject): void {
       event: timer.event,
     };
     inject(activation, input, encodeInput(input));
-  }
-}
-
-/** What was fired but waits in the mailbox is still in the state: only later ones are armed again. */
-function armTimersAfter(clock: Clock, activation: Activation, inject: Inject): void {
-  const now = clock.now();
-  const later = [...activation.state.timers.values()].some((timer) => timer.dueAtMs > now);
-  if (later && activation.timerHandle === undefined) {
-    const due = Math.min(
-      ...[...activation.state.timers.values()].filter((timer) => timer.dueAtMs > now).map((timer) => timer.dueAtMs),
-    );
-    activation.timerHandle = clock.setTimeout(
-      () => armTimers(clock, activation, inject),
-      Math.min(due - now, MAX_TIMEOUT_MS),
-    );
   }
 }
