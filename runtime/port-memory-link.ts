@@ -26,6 +26,8 @@ interface Direction {
   readonly clock: Clock;
   open: boolean;
   lastArrivalMs: number;
+  /** In the order sent: timers of a real host may pass one another, so whichever fires delivers the first. */
+  readonly underway: (() => void)[];
 }
 
 export class MemoryLink {
@@ -36,8 +38,8 @@ export class MemoryLink {
 
   constructor(serverClock: Clock, nodeClock: Clock, latencyMs: Latency = NO_LATENCY) {
     this.#latencyMs = latencyMs;
-    this.#up = { clock: serverClock, open: true, lastArrivalMs: 0 };
-    this.#down = { clock: nodeClock, open: true, lastArrivalMs: 0 };
+    this.#up = { clock: serverClock, open: true, lastArrivalMs: 0, underway: [] };
+    this.#down = { clock: nodeClock, open: true, lastArrivalMs: 0, underway: [] };
   }
 
   /** Cuts the wire; `uplink` keeps the way to the server open, so that only answers are lost. */
@@ -72,10 +74,11 @@ export class MemoryLink {
       queueMicrotask(arrive);
       return;
     }
-    const { clock } = direction;
+    const { clock, underway } = direction;
     const nowMs = clock.monotonic();
     const drawnMs = nowMs + min + Math.floor(clock.random() * (max - min + 1));
     direction.lastArrivalMs = Math.max(direction.lastArrivalMs, drawnMs); // a later message never overtakes
-    clock.setTimeout(arrive, direction.lastArrivalMs - nowMs);
+    underway.push(arrive);
+    clock.setTimeout(() => underway.shift()?.(), direction.lastArrivalMs - nowMs);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The time of one simulated process. Invariant: a frozen process runs nothing, and what fell due meanwhile follows in its
- * order when it goes on; a dead one never runs anything again.
+ * The time of one simulated process: it passes while it is read, and host timers may be a little early, as Node's are. Invariant: a
+ * frozen process runs nothing, and what fell due meanwhile follows in its order when it goes on; a dead one never runs anything again.
  */
 import type { Clock, TimerHandle } from "../../runtime/clock.ts";
 import type { SimClock } from "../../runtime/testkit/sim-clock.ts";
@@ -12,12 +12,18 @@ interface ProcessTimer {
   live: boolean;
 }
 
+/** Parts of a millisecond that are told apart: a power of two, so that sums of times are exact and what comes together stays in order. */
+const PARTS = 128;
+/** What passes between two readings, in ms: more than in life, so that few histories find what falls between the two. */
+const READING_MS = 1 / PARTS;
+
 export class ProcessClock implements Clock {
   readonly #world: SimClock;
   readonly #random: Random;
   readonly #skewMs: number;
   readonly #timers = new Set<ProcessTimer>();
   #overdue: ProcessTimer[] = [];
+  #readings = 0;
   #isFrozen = false;
   #isDead = false;
 
@@ -32,12 +38,12 @@ export class ProcessClock implements Clock {
   }
 
   now(): number {
-    return this.#world.now() + this.#skewMs;
+    return Math.floor(this.#world.now() + this.#skewMs + READING_MS * ++this.#readings);
   }
 
   /** Goes on while the process is frozen, as a real one does. */
   monotonic(): number {
-    return this.#world.monotonic();
+    return this.#world.monotonic() + READING_MS * ++this.#readings;
   }
 
   setTimeout(fn: () => void, delayMs: number): TimerHandle {
@@ -83,7 +89,7 @@ export class ProcessClock implements Clock {
 
   #start(timer: ProcessTimer, delayMs: number): void {
     this.#timers.add(timer);
-    timer.handle = this.#world.setTimeout(() => this.#fire(timer), delayMs);
+    timer.handle = this.#world.setTimeout(() => this.#fire(timer), delayMs - this.#random.int(0, PARTS) / PARTS);
   }
 
   #fire(timer: ProcessTimer): void {

@@ -3,7 +3,7 @@
  * could not repeat itself, and nothing that is followed overtakes.
  */
 import type { Clock } from "../../runtime/clock.ts";
-import type { Broker } from "../../runtime/port.ts";
+import type { Broker, StoredMessage } from "../../runtime/port.ts";
 import type { Random } from "../fault/support/random.ts";
 
 /** A repetition comes so much later at most, in ms: after the sender has gone on, and after a takeover. */
@@ -49,9 +49,15 @@ export function lagging(broker: Broker, clock: Clock, random: Random, stream: st
       if (from !== stream) return await broker.follow(from, options, onMessage);
       const lagMs = random.next() < 0.5 ? 0 : random.int(0, LAG_MS);
       let lastAtMs = 0;
+      // In the order heard: timers of a real host may pass one another.
+      const underway: StoredMessage[] = [];
       return await broker.follow(from, options, (message) => {
         lastAtMs = Math.max(lastAtMs, clock.monotonic() + random.int(0, lagMs + 1));
-        clock.setTimeout(() => onMessage(message), lastAtMs - clock.monotonic());
+        underway.push(message);
+        clock.setTimeout(() => {
+          const next = underway.shift();
+          if (next !== undefined) onMessage(next);
+        }, lastAtMs - clock.monotonic());
       });
     },
   });
