@@ -42,34 +42,52 @@ export async function boot(sync: Sync): Promise<void> {
 }
 
 export async function passivated(sync: Sync): Promise<void> {
-  await memory("passivated", sync, PASSIVATED, sleeper, async (node) => {
+  const allHaveLeft = async (node: Worker) => {
     await until(
       "all actors have left memory",
       PASSIVATION_MS,
       async () => (await node.ask("info"))["activations"] === 0,
     );
+  };
+  // As many before the first look: what the work leaves behind in a process, such as grown heaps, comes once and not per actor.
+  await memory({
+    bench: "passivated",
+    sync,
+    before: PASSIVATED,
+    count: PASSIVATED,
+    kind: sleeper,
+    settled: allHaveLeft,
   });
 }
 
 export async function resident(sync: Sync): Promise<void> {
-  await memory("resident", sync, RESIDENT, counter, async () => undefined);
+  await memory({ bench: "resident", sync, before: 0, count: RESIDENT, kind: counter, settled: async () => undefined });
 }
 
-async function memory(
-  bench: string,
-  sync: Sync,
-  count: number,
-  kind: ActorKind,
-  settled: (node: Worker) => Promise<void>,
-): Promise<void> {
+interface Crowd {
+  readonly bench: string;
+  readonly sync: Sync;
+  /** Actors that are created before the first look at the memory. */
+  readonly before: number;
+  readonly count: number;
+  readonly kind: ActorKind;
+  readonly settled: (node: Worker) => Promise<void>;
+}
+
+async function memory({ bench, sync, before: earlier, count, kind, settled }: Crowd): Promise<void> {
   await World.open(sync, async (world) => {
     const node = await world.worker("node-worker.ts", "bench");
     const client = await world.client();
+    const create = (name: string, actors: number) =>
+      each(actors, 64, (turn) => client.ask(kind, `${name}${turn}`, ADD, { deadlineMs: 60_000 }));
     await each(WARM_CALLS, 64, () => client.ask(kind, "warm", ADD));
+    await settled(node);
+    const fresh = await memoryOf(node);
+    await create("b", earlier);
     await settled(node);
     const before = await memoryOf(node);
     const begunAt = performance.now();
-    await each(count, 64, (turn) => client.ask(kind, `a${turn}`, ADD, { deadlineMs: 60_000 }));
+    await create("a", count);
     const createdAt = performance.now();
     await settled(node);
     const settledAt = performance.now();
@@ -84,6 +102,8 @@ async function memory(
       seconds: rounded((createdAt - begunAt) / 1_000),
       ops_per_s: rounded(count / ((createdAt - begunAt) / 1_000), 1),
       settle_s: rounded((settledAt - createdAt) / 1_000, 1),
+      fresh_mb: fresh.pss,
+      created_before: earlier,
       before_mb: before.pss,
       after_mb: after.pss,
       delta_mb: rounded(after.pss - before.pss, 1),
