@@ -84,8 +84,9 @@ export class Checkpointer {
     const endOf = (shard: Shard) => Math.max(committed, this.#o.sealedAt.get(shard) ?? 0);
     const found = engine.saver.checkpoints(endOf);
     let floor = engine.owned.size > 0 ? committed : 0;
-    // Shards that are leaving are not owned any more, but until they are stored only the journal has their inputs.
-    for (const { seq } of found.values()) floor = Math.min(floor, seq);
+    // Shards that are leaving are not owned any more, but until their records tell who is busy only the journal does.
+    for (const [shard, { record }] of table.entries)
+      if (record.owner === this.#o.me && !engine.owned.has(shard)) floor = Math.min(floor, record.checkpoint);
     // Decided for all before the first is written: a shard that was taken ends it, and no write may be left without its reader.
     const writes: (() => Promise<void>)[] = [];
     for (const shard of engine.owned) {

@@ -4,6 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
+import type { Activation } from "./activation.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { type Clock, sleep, type TimerHandle } from "./clock.ts";
 import type { Engine } from "./engine.ts";
@@ -254,14 +255,12 @@ export class Ownership {
 
   /** Ends delivery, commits, stores, and frees the records: the next owner has nothing to replay. */
   async #release(shards: readonly Shard[]): Promise<void> {
-    const { engine, log } = this.#o;
-    const leaving = new Set(shards);
-    const { table, me } = this.#o;
+    const { engine, log, table, me } = this.#o;
+    const isLeaving = ({ shard }: Activation) => shards.includes(shard);
     this.#o.close(shards);
     for (const shard of shards) engine.owned.delete(shard);
-    const activations = () => [...engine.activations.values()].filter((activation) => leaving.has(activation.shard));
-    await settleActors(engine, (activation) => leaving.has(activation.shard));
-    await engine.saver.saveAll((activation) => leaving.has(activation.shard));
+    await settleActors(engine, isLeaving);
+    await engine.saver.saveAll(isLeaving);
     const checkpoints = engine.saver.checkpoints(() => engine.committer.committedSeq);
     const busy = (shard: Shard) => [
       ...new Set([...(checkpoints.get(shard)?.busy ?? []), ...this.#checkpointer.unwoken(shard)]),
@@ -278,8 +277,11 @@ export class Ownership {
       );
     if (engine.options.closed.aborted)
       throw new SealedError("The incarnation ended: its shards are left to the next owner");
-    for (const activation of activations()) engine.drop(activation);
+    // Those in memory are woken if their shard has to be taken back: the record that stands then names those of a checkpoint.
+    for (const { record } of records) for (const key of record.busy) engine.unwoken.add(key);
+    for (const activation of [...engine.activations.values()].filter(isLeaving)) engine.drop(activation);
     await Promise.all(records.map(({ shard, old, record }) => table.write(shard, record, old)));
+    for (const { record } of records) for (const key of record.busy) engine.unwoken.delete(key);
     log.info({ shards: shards.length }, "Released shards");
     this.#o.onShards([], shards);
   }

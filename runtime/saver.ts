@@ -180,8 +180,9 @@ export class Saver {
     for (const activation of this.#options.activations.values()) {
       let entry = result.get(activation.shard);
       if (entry === undefined) result.set(activation.shard, (entry = { seq: endOf(activation.shard), busy: [] }));
-      // What is still loading may have something to do.
-      if (activation.phase === "loading" || activation.isBusy) entry.busy.push(activation.key);
+      // What is still loading may have something to do, and what an uncommitted input ended may have never ended.
+      const mayBeBusy = activation.phase === "loading" || activation.isBusy || !activation.isCommitted;
+      if (mayBeBusy) entry.busy.push(activation.key);
       const first = activation.uncovered.seqAt(0) ?? 0;
       if (first > 0) entry.seq = Math.min(entry.seq, first - 1);
     }
