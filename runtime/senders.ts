@@ -71,7 +71,7 @@ export class Senders {
     if (sender === undefined && this.#isFull && !this.#canForget(timeMs)) {
       throw new BusyError(`The actor hears ${this.#senders.size} senders at once: try again later`);
     }
-    if (this.bytes > MAX_UNSETTLED_BYTES && !settles) {
+    if (this.#holdsMuch && !settles && !this.#canForget(timeMs)) {
       throw new BusyError(`The actor keeps ${MAX_UNSETTLED_BYTES} bytes of unsettled replies: settle some`);
     }
   }
@@ -79,8 +79,11 @@ export class Senders {
   /** Remembers the answer to a message that takes effect now. */
   mark(name: string, seq: number, low: number, timeMs: number, answer: Uint8Array | null): void {
     let sender = this.#find(name);
+    if (sender === undefined ? this.#isFull || this.#holdsMuch : this.#holdsMuch && !canSettle(sender, low)) {
+      this.forget(timeMs);
+      sender = this.#find(name);
+    }
     if (sender === undefined) {
-      if (this.#isFull) this.forget(timeMs);
       sender = { low, atMs: timeMs, max: seq, unsettled: [] };
       this.#add(name, sender);
     } else {
@@ -94,12 +97,12 @@ export class Senders {
 
   /**
    * Drops clients that have been silent beyond every deadline; actors, which may repeat a message after a long outage of
-   * their node, only when the table is full. Called at fixed revisions, so that replay agrees.
+   * their node, only when the table is full. Called at fixed revisions and bounds, so that replay agrees.
    */
   forget(timeMs: number): void {
     const isFull = this.#isFull;
     for (const [name, sender] of this.#senders) {
-      if (sender.atMs >= timeMs - SENDER_HORIZON_MS || (!isFull && name.includes("/"))) continue;
+      if (!isForgettable(name, sender, timeMs, isFull)) continue;
       for (const [, answer] of pairs(sender)) this.bytes -= sizeOfAnswer(answer);
       this.#senders.delete(name);
       this.#nameBytes -= Buffer.byteLength(name);
@@ -126,6 +129,10 @@ export class Senders {
     return this.#senders.size >= MAX_SENDERS || this.#nameBytes >= MAX_SENDER_BYTES;
   }
 
+  get #holdsMuch(): boolean {
+    return this.bytes > MAX_UNSETTLED_BYTES;
+  }
+
   #add(name: string, sender: Sender): void {
     this.#senders.set(name, sender);
     this.#nameBytes += Buffer.byteLength(name);
@@ -142,7 +149,8 @@ export class Senders {
   }
 
   #canForget(timeMs: number): boolean {
-    for (const sender of this.#senders.values()) if (sender.atMs < timeMs - SENDER_HORIZON_MS) return true;
+    const isFull = this.#isFull;
+    for (const [name, sender] of this.#senders) if (isForgettable(name, sender, timeMs, isFull)) return true;
     return false;
   }
 
@@ -159,6 +167,9 @@ export class Senders {
     else if (settled > 0) unsettled.splice(0, settled);
   }
 }
+
+const isForgettable = (name: string, { atMs }: Sender, timeMs: number, isFull: boolean): boolean =>
+  atMs < timeMs - SENDER_HORIZON_MS && (isFull || !name.includes("/"));
 
 function pairs({ unsettled }: Sender): [number, Uint8Array | null][] {
   const result: [number, Uint8Array | null][] = [];

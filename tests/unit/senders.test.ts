@@ -107,6 +107,21 @@ describe("Senders", () => {
     expect(senders.toRecord()).toHaveLength(MAX_SENDERS);
   });
 
+  test("admit() takes new senders at the bound of kept answers when clients are silent beyond the horizon, and mark() forgets these", () => {
+    const senders = new Senders();
+    const sendOnce = (name: string, timeMs: number) => {
+      senders.admit(name, 1, timeMs);
+      senders.mark(name, 1, 1, timeMs, Buffer.alloc(MAX_UNSETTLED_BYTES / 4));
+    };
+    senders.mark("kind/a", 1, 1, 0, null);
+    for (let i = 0; i < 4; i++) sendOnce(`early${i}`, 0);
+    expect(() => senders.admit("late", 1, SENDER_HORIZON_MS)).toThrow(/settle some/);
+    for (let i = 0; i < 4; i++) sendOnce(`late${i}`, SENDER_HORIZON_MS + 1);
+    expect(senders.toRecord().map(([name]) => name)).toEqual(["kind/a", "late0", "late1", "late2", "late3"]);
+    expect(() => senders.admit("kind/b", 1, SENDER_HORIZON_MS + 1)).toThrow(/settle some/);
+    expect(() => senders.admit("late0", 2, SENDER_HORIZON_MS + 1)).not.toThrow();
+  });
+
   test("forget() drops silent clients and keeps actors while there is room", () => {
     const senders = new Senders();
     senders.mark("client", 1, 1, 0, answer(1));
