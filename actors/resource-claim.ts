@@ -107,7 +107,7 @@ function acquireProblem(
     );
   const ttl = ttlProblem(event.ttlMs);
   if (ttl !== null) return ttl;
-  const hasPlace = lock.holders.length === 0 || heldBy(lock, who) !== undefined || positionOf(lock.queue, who) > 0;
+  const hasPlace = heldBy(lock, who) !== undefined || positionOf(lock.queue, who) > 0;
   if (!hasPlace && lock.queue.length >= QUEUE_LIMIT)
     return { code: "QUEUE_FULL", message: `Resource "${lock.resource}" has ${QUEUE_LIMIT} waiters: try again later` };
   return null;

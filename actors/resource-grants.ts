@@ -140,8 +140,20 @@ export function end(draft: Draft, held: Held, { reason, by, why, isOwn = false }
 
 const revokedAs = (reason: EndReason) => (reason === "released" || reason === "cancelled" ? "expired" : reason);
 
+/** Ends a wait without a grant. */
+export function refuse(draft: Draft, waiter: string, reason: string): void {
+  const { queue, resource, token } = draft.lock;
+  change(draft, { queue: leave(queue, waiter) });
+  const fact = { type: "resource.refused", resource, reason } as const;
+  note(draft, "resource.refused", { holder: waiter, token, reason }, { to: waiter, fact, priority: "high" });
+}
+
 /** Passes on what is free, and asks a holder to pause for a critical request that is first. */
 export function passOn(draft: Draft): void {
+  const { queue: line, capacity } = draft.lock;
+  // Fewer places than one asked for would keep it, and all behind it, for ever.
+  for (const { holder, permits } of line)
+    if (permits > capacity) refuse(draft, holder, `asks for ${permits} places, of ${capacity} that are left`);
   const isOpen = draft.lock.closed.length === 0 && draft.lock.stopping === null;
   let next = nextOf(draft.lock);
   while (isOpen && next !== undefined && fits(draft.lock, next.permits)) {
@@ -190,19 +202,23 @@ export function takeAway(draft: Draft, held: Held, to: Waiter, how: End, canConf
   if (!canConfirm) finishTakeover(draft, false);
 }
 
-/** Ends the wait for a former holder: the new one is granted, or is next if there is no room for it yet. */
+/** Ends the wait for a former holder. */
 export function finishTakeover(draft: Draft, confirmed: boolean): void {
   const { stopping } = draft.lock;
   if (stopping === null) return;
-  const { to } = stopping;
   change(draft, { stopping: null });
+  give(draft, stopping.to, confirmed);
+}
+
+/** Grants to one who takes over, maintenance or not; while the host is lost, or there is no room yet, it is next. */
+export function give(draft: Draft, to: Waiter, confirmed: boolean | null): void {
   const isAway = draft.lock.closed.some(({ reason }) => reason === "host lost");
   if (!isAway && fits(draft.lock, to.permits)) {
     grant(draft, to, confirmed);
     return;
   }
   const bumped = { by: to.holder, why: "takeover", atMs: draft.nowMs };
-  change(draft, { queue: enqueue(draft.lock.queue, { ...to, bumped }) ?? draft.lock.queue });
+  change(draft, { queue: enqueue(leave(draft.lock.queue, to.holder), { ...to, bumped }) });
 }
 
 /** What is due by the clock: expiries, warnings, the end of a grace, the end of a wait for a confirmation. */

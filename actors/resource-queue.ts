@@ -1,7 +1,7 @@
 /**
  * The waiting line of a lock, as pure functions on plain data. Invariant: those whom an operator bumped come first, then
- * critical ones, then the others by arrival and priority with ageing; a holder stands in it once; its length never passes
- * {@link QUEUE_LIMIT}.
+ * critical ones, then the others by arrival and priority with ageing; a holder stands in it once; nobody new joins at
+ * {@link QUEUE_LIMIT}, whoever held and waits again does.
  */
 import { type Priority, priorityRank } from "../runtime/priority.ts";
 
@@ -41,11 +41,9 @@ function isBefore(a: Waiter, b: Waiter): boolean {
   return a.bumped === null && priorityRank(a.priority) < priorityRank(b.priority);
 }
 
-/** Adds a waiter. One that already stands there keeps its place. Null: the line is full. */
-export function enqueue(queue: Queue, waiter: Waiter): Queue | null {
-  if (queue.some((other) => other.holder === waiter.holder)) return queue;
-  return queue.length >= QUEUE_LIMIT ? null : insert(queue, waiter);
-}
+/** Adds a waiter. One that already stands there keeps its place. Whether the line is full is asked before. */
+export const enqueue = (queue: Queue, waiter: Waiter): Queue =>
+  queue.some((other) => other.holder === waiter.holder) ? queue : insert(queue, waiter);
 
 function insert(queue: Queue, waiter: Waiter): Queue {
   const behind = queue.findIndex((other) => isBefore(waiter, other));

@@ -9,12 +9,14 @@ import {
   type Draft,
   end,
   finishTakeover,
+  give,
   grant,
   type LockFact,
   note,
   passOn,
   passTime,
   queued,
+  refuse,
   takeAway,
   tell,
 } from "./resource-grants.ts";
@@ -106,7 +108,7 @@ function acquire(draft: Draft, command: ResourceMessage & { type: "acquire" }, w
     grant(draft, waiter);
     return granted(heldBy(draft.lock, who));
   }
-  if (isNew) change(draft, { queue: enqueue(draft.lock.queue, waiter) ?? draft.lock.queue });
+  if (isNew) change(draft, { queue: enqueue(draft.lock.queue, waiter) });
   if (isNew) queued(draft, who);
   else
     tell(draft, who, draft.lock.token, {
@@ -170,7 +172,7 @@ function yieldTo(draft: Draft, token: number): ResourceReply {
   const by = draft.lock.claim?.token === token ? draft.lock.claim.for : undefined;
   end(draft, held, { reason: "preempted", isOwn: true, ...(by !== undefined && { by }) });
   const waiter = { holder, priority, ttlMs, permits, sinceMs, bumped: null };
-  change(draft, { queue: enqueue(draft.lock.queue, waiter) ?? draft.lock.queue });
+  change(draft, { queue: enqueue(draft.lock.queue, waiter) });
   queued(draft, holder);
   passOn(draft);
   return { ok: true, state: "yielded" };
@@ -195,7 +197,8 @@ function answerRelease(draft: Draft, command: ResourceMessage & { type: "answerR
   const { token, accept } = command;
   const held = heldUnder(draft.lock, token);
   if (held === undefined || held.asked === null) return { ok: true, state: "answered" };
-  const { by, byMs } = held.asked;
+  const { by } = held.asked;
+  const byMs = Math.max(held.asked.byMs, draft.nowMs); // what is past already is now
   const promised = accept ? { releaseByMs: byMs, expiresAtMs: Math.min(held.expiresAtMs, byMs) } : {};
   replaced(draft, held, { asked: null, ...promised });
   if (accept) change(draft, { leaseVersion: draft.lock.leaseVersion + 1 });
@@ -227,7 +230,7 @@ function takeover(draft: Draft, command: ResourceMessage & { type: "takeover" })
   const to = { holder: by, priority, ttlMs, permits, sinceMs: before?.sinceMs ?? draft.nowMs, bumped: null };
   note(draft, "resource.requested", { holder: by, token: draft.lock.token, priority, permits, why });
   const victim = fits(draft.lock, permits) ? undefined : draft.lock.holders.at(-1);
-  if (victim === undefined) grant(draft, to, null);
+  if (victim === undefined) give(draft, to, null);
   else takeAway(draft, victim, to, { reason: "taken over", by, why }, canConfirm(victim.holder));
   const held = heldBy(draft.lock, by);
   if (held !== undefined) return granted(held);
@@ -236,12 +239,9 @@ function takeover(draft: Draft, command: ResourceMessage & { type: "takeover" })
 
 function refuseWaiter(draft: Draft, command: ResourceMessage & { type: "refuseWaiter" }): ResourceReply {
   const { waiter, sinceMs, reason } = command;
-  const { queue, resource, token } = draft.lock;
-  // Granted or gone meanwhile: the cycle is open.
-  if (!queue.some((each) => each.holder === waiter && each.sinceMs === sinceMs)) return { ok: true, state: "noted" };
-  change(draft, { queue: leave(queue, waiter) });
-  const fact = { type: "resource.refused", resource, reason } as const;
-  note(draft, "resource.refused", { holder: waiter, token, reason }, { to: waiter, fact, priority: "high" });
+  const isWaiting = draft.lock.queue.some((each) => each.holder === waiter && each.sinceMs === sinceMs);
+  if (!isWaiting) return { ok: true, state: "noted" }; // granted or gone meanwhile: the cycle is open
+  refuse(draft, waiter, reason);
   passOn(draft);
   return { ok: true, state: "refused" };
 }

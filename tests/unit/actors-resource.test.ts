@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { resourceActor } from "../../actors/resource.ts";
-import type { ResourceContext } from "../../actors/resource-state.ts";
+import type { ResourceMessage } from "../../actors/messages/resource.ts";
+import { decide } from "../../actors/resource-rules.ts";
+import { newLock, type ResourceContext } from "../../actors/resource-state.ts";
 import { enqueue, leave, positionOf, type Queue, QUEUE_LIMIT } from "../../actors/resource-queue.ts";
 import { PRIORITIES, type Priority, priorityRank } from "../../runtime/priority.ts";
 import { DrivenActor, START_MS } from "../support/machine.ts";
@@ -186,24 +188,25 @@ describe("resource", () => {
     expect(actor.sentTo(A)).toEqual(sender === A ? ["resource.refused"] : []);
   });
 
-  test("refuses the waiter that a full line has no room for", () => {
-    let queue: Queue = [];
-    for (let i = 0; i < QUEUE_LIMIT; i++)
-      queue =
-        enqueue(queue, {
-          holder: `task/${i}`,
-          priority: "normal",
-          ttlMs: 1_000,
-          permits: 1,
-          bumped: null,
-          sinceMs: i,
-        }) ?? [];
-    expect(
-      enqueue(queue, { holder: "task/x", priority: "critical", ttlMs: 1_000, permits: 1, bumped: null, sinceMs: 0 }),
-    ).toBeNull();
-    expect(
-      enqueue(queue, { holder: "task/7", priority: "critical", ttlMs: 1_000, permits: 1, bumped: null, sinceMs: 0 }),
-    ).toBe(queue);
+  test("refuses the waiter that a full line has no room for, held or closed, and keeps the place of one that pauses", () => {
+    let state = newLock(ID);
+    const send = (command: ResourceMessage, who: string) => {
+      const { lock: next, reply } = decide(state, command, who, START_MS);
+      state = next;
+      return reply;
+    };
+    const join = (who: string) => send({ type: "acquire", priority: "normal", ttlMs: TTL_MS }, who);
+    join(A);
+    for (let i = 0; i < QUEUE_LIMIT; i++) join(`task/${i}`);
+    expect(join("task/x")).toMatchObject({ ok: false, code: "QUEUE_FULL" });
+    expect(join("task/7")).toMatchObject({ ok: true, state: "queued", position: 8 });
+    expect(send({ type: "maintain", on: true, by: "client/ops", why: "cables" }, "client/ops")).toMatchObject({
+      ok: true,
+    });
+    send({ type: "yield", token: 1 }, A);
+    expect(positionOf(state.queue, A)).toBe(QUEUE_LIMIT + 1);
+    expect(state.holders).toEqual([]);
+    expect(join("task/x")).toMatchObject({ ok: false, code: "QUEUE_FULL" });
   });
 });
 
@@ -221,15 +224,14 @@ test("the waiting line stays ordered by priority then arrival, each holder once,
           model = model.filter((waiter) => waiter.holder !== step.holder);
           return;
         }
-        queue =
-          enqueue(queue, {
-            holder: step.holder,
-            priority: step.priority,
-            ttlMs: 1_000,
-            permits: 1,
-            bumped: null,
-            sinceMs: arrival,
-          }) ?? queue;
+        queue = enqueue(queue, {
+          holder: step.holder,
+          priority: step.priority,
+          ttlMs: 1_000,
+          permits: 1,
+          bumped: null,
+          sinceMs: arrival,
+        });
         if (!model.some((waiter) => waiter.holder === step.holder))
           model.push({ holder: step.holder, rank: priorityRank(step.priority), arrival });
       });

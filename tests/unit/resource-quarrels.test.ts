@@ -207,6 +207,12 @@ describe("time", () => {
     actor.send({ type: "renew", token: 1 }, A).advance(10_000);
     expect(ends(actor)).toEqual([[A, "expired"]]);
   });
+
+  test("ends one that agreed to let go by a time that is past now, and not before it began", () => {
+    const actor = lock().send(acquire(), A).send({ type: "askRelease", token: 1, byMs: 0 }, B);
+    actor.send({ type: "answerRelease", token: 1, accept: true }, A).advance(0);
+    expect(contextOf(actor).history).toMatchObject([{ reason: "expired", endedAtMs: START_MS }]);
+  });
 });
 
 describe("kinds of locks", () => {
@@ -220,6 +226,22 @@ describe("kinds of locks", () => {
       });
     actor.send({ type: "release", token: 2 }, B);
     expect(holders(actor)).toEqual([A, C, "task/d"]);
+  });
+
+  test("one that gets fewer places refuses whoever waits for more of them, so that nobody waits behind it for ever", () => {
+    const actor = lock()
+      .send({ type: "configure", by: "client/ops", capacity: 3 })
+      .send({ ...acquire(), permits: 3 } as ResourceMessage, A)
+      .send({ ...acquire(), permits: 2 } as ResourceMessage, B)
+      .send(acquire(), C)
+      .clear()
+      .send({ type: "configure", by: "client/ops", capacity: 1 });
+    expect(actor.sentTo(B)).toEqual(["resource.refused"]);
+    expect(line(actor)).toEqual([C]);
+    // Whoever pauses with more places than there are left has no place to wait for.
+    actor.clear().send({ type: "yield", token: 1 }, A);
+    expect(actor.sentTo(A)).toEqual(["resource.released", "resource.queued", "resource.refused"]);
+    expect(holders(actor)).toEqual([C]);
   });
 
   test("one in maintenance lets its holder end and grants nobody until it is over", () => {
@@ -241,5 +263,14 @@ describe("kinds of locks", () => {
     expect(news(actor)).toEqual(["resource.host_lost"]);
     actor.send({ type: "hostBack" }, `device/${ID}`);
     expect(holders(actor)).toEqual([B]);
+  });
+
+  test("one whose host is lost is given to nobody who takes it over, but to him first when the host is back", () => {
+    const actor = lock().send({ type: "hostLost" }, `device/${ID}`).send(acquire(), B);
+    const taken = actor.send({ type: "takeover", ttlMs: TTL_MS, ...OPS });
+    expect(taken.answer).toMatchObject({ ok: true, state: "queued", position: 1, why: "host lost" });
+    expect(holders(actor)).toEqual([]);
+    actor.send({ type: "hostBack" }, `device/${ID}`);
+    expect(holders(actor)).toEqual(["client/ops"]);
   });
 });
