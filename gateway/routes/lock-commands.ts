@@ -50,7 +50,7 @@ export function accepted(reply: unknown): JsonObject {
   throw new GatewayError(code, text(answer["message"]) ?? "The lock gave no reason");
 }
 
-/** A resource is known by its device, or by its lock once an operator has configured it. */
+/** A resource is known by its lock, once somebody has used or configured it, or by its device, which may be gone with its host. */
 export async function checkKnown(client: Client, id: string, signal: AbortSignal): Promise<void> {
   const isThere = async (kind: string): Promise<boolean> => {
     try {
@@ -61,7 +61,7 @@ export async function checkKnown(client: Client, id: string, signal: AbortSignal
       throw error;
     }
   };
-  if ((await isThere("device")) || (await isThere("resource"))) return;
+  if ((await isThere("resource")) || (await isThere("device"))) return;
   throw new GatewayError(
     "UNKNOWN_RESOURCE",
     `Nobody ever heard of the resource "${id}": check its name, or create it with the command configure`,

@@ -1,5 +1,6 @@
 /** Locks over HTTP: commands, refusals, reservations by tags, and how resources were used. */
 import { describe, expect, test } from "vitest";
+import { HostOfflineError } from "../../runtime/errors.ts";
 import { openDoor } from "../support/gateway.ts";
 
 const post = (url: string, payload: object = {}) => ({ method: "POST", url, payload }) as const;
@@ -13,6 +14,15 @@ describe("POST /api/resources/:id/:command", () => {
     const answer = await send(post("/api/resources/h1:d1/acquire", acquire));
     expect(answer.json()).toEqual({ ok: true, state: "granted", token: 7, expiresAtMs: 9 });
     expect(far.asked).toEqual([{ to: "resource/h1:d1", event: { ...acquire, type: "acquire" } }]);
+  });
+
+  test("reaches a lock whose device is gone with its host", async () => {
+    const { send, far } = await openDoor();
+    far.add("resource", "h1:d1", "held", {});
+    far.faults.set("query device/h1:d1", () => new HostOfflineError("No node of host=h1 is up"));
+    const answer = await send(post("/api/resources/h1:d1/release", { holder: "client/me", token: 1 }));
+    expect(answer.statusCode).toBe(200);
+    expect((await send(post("/api/reservations", { ...acquire, resources: ["h1:d1"] }))).statusCode).toBe(201);
   });
 
   test("answers 404 for a resource that nobody heard of, and asks nothing", async () => {
