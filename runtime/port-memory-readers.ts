@@ -15,6 +15,7 @@ export class MemoryReaders {
   readonly #backMs: Latency;
   readonly #live = new Set<Reader>();
   #resuming: TimerHandle | undefined;
+  #isPaused = false;
 
   /** `backMs`: how long after the wire they are back, drawn by the clock's chance. */
   constructor(clock: Clock, backMs: Latency = NO_LATENCY) {
@@ -33,6 +34,7 @@ export class MemoryReaders {
       await ask(() => {
         reader = start();
         this.#live.add(reader);
+        if (this.#isPaused) reader.pause(); // asked for while only the way to the server stood
       });
     } catch (error) {
       unsubscribe();
@@ -42,6 +44,7 @@ export class MemoryReaders {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#clock.clearTimeout(this.#resuming);
     for (const reader of this.#live) reader.pause();
   }
@@ -50,6 +53,7 @@ export class MemoryReaders {
   resume(): void {
     const { min, max } = this.#backMs;
     const resume = () => {
+      this.#isPaused = false;
       for (const reader of this.#live) reader.resume();
     };
     if (max <= 0) resume();

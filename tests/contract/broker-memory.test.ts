@@ -156,6 +156,21 @@ describe("MemoryBroker", () => {
     expect(seen).toEqual(Array.from({ length: 61 }, (_, i) => i + 1));
   });
 
+  test("follow() that reaches the server while its answers are lost gives all once it is back, and no part before", async () => {
+    const clock = new SimClock({ seed: 5 });
+    const world = createMemoryWorld({ clock, specs: [SPEC] });
+    const [one, two] = [world.connect("one"), world.connect("two", { readersBackMs: { min: 50, max: 50 } })];
+    const seen: number[] = [];
+    await one.append("s.a", bytes("x"));
+    two.partition({ lose: "ack" });
+    two.follow("S", { subjects: ["s.>"], from: "all" }, ({ seq }) => seen.push(seq)).catch(() => undefined);
+    await clock.advanceAsync(1);
+    two.heal();
+    await drive(clock, one.append("s.a", bytes("y")));
+    await clock.advanceAsync(60);
+    expect(seen).toEqual([1, 2]);
+  });
+
   test("consume() gives what a cut process held to another after the wait, and to itself after heal()", async () => {
     const { clock, one, two } = twoNodes();
     const options = { durable: "d", subjects: ["s.>"], maxInFlight: 1, ackWaitMs: 1_000 };
