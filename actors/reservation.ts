@@ -17,6 +17,8 @@ export const RESERVED_LIMIT = 64;
 /** What is held while others are waited for is renewed at this part of the time to live. */
 const RENEW_PART = 3;
 const KEEP_ALIVE = "keep-alive";
+/** Timer of a client that waits: nobody sees one that is gone. An actor waits as long as it lives. */
+const PATIENCE = "patience";
 
 export interface ReservationContext {
   readonly id: string;
@@ -66,6 +68,12 @@ const isHeld = ({ locks }: ReservationContext, event: ReservationMessage): boole
   "token" in event &&
   locks.some(({ resource, token }) => resource === event.resource && token === event.token);
 
+function reasonOf(event: ReservationMessage): string {
+  if (event.type === "resource.abort") return `${event.resource}: preempted by "${event.by}"`;
+  const isLockNews = event.type === "resource.refused" || event.type === "resource.revoked";
+  return isLockNews ? `${event.resource}: ${event.reason}` : "released";
+}
+
 const base = setup({
   types: {} as { context: ReservationContext; events: ReservationMessage; input: { readonly id: string } },
   delays: {
@@ -75,6 +83,7 @@ const base = setup({
     isUnsound: ({ event }) => problemOf(event) !== null,
     isOwner: ({ context, event }) => requesterOf(sender(), event) === context.owner,
     isFromLock: ({ event }) => isFromLock(event),
+    isOfClient: ({ context }) => context.owner !== null && !isActor(context.owner),
     isLoss: ({ context, event }) => isFromLock(event) && isHeld(context, event),
     isWhole: ({ context }) => (context.mode === "any" ? context.locks.length > 0 : next(context) === undefined),
   },
@@ -124,17 +133,14 @@ const base = setup({
       { type: "keepAlive" },
       { id: KEEP_ALIVE, delay: ({ context }) => Math.floor(context.ttlMs / RENEW_PART) },
     ),
+    awaitClient: raise({ type: "clientGone" }, { id: PATIENCE, delay: ({ context }) => context.ttlMs }),
     stopKeeping: cancel(KEEP_ALIVE),
+    stopAwaiting: cancel(PATIENCE),
     /** A cancel ends a wait and a grant alike, and one that crosses it on the way too. */
     giveBackAll: enqueueActions(({ context, enqueue }) => {
       for (const id of askedFor(context)) enqueue.sendTo(ref("resource", id), { type: "cancel" });
     }),
-    rememberReason: assign(({ event }) => ({
-      reason:
-        event.type === "resource.refused" || event.type === "resource.revoked"
-          ? `${event.resource}: ${event.reason}`
-          : "released",
-    })),
+    rememberReason: assign(({ event }) => ({ reason: reasonOf(event) })),
     rememberExpiry: assign(() => ({ reason: "expired: its owner did not renew it" })),
     declineRelease: enqueueActions(({ event, enqueue }) => {
       if (event.type !== "resource.releaseAsked") return;
@@ -181,7 +187,7 @@ const machine = base.createMachine({
       on: {
         reserve: [
           { guard: "isUnsound", actions: "refuse" },
-          { target: "acquiring", actions: ["begin", "keepAlive", "answer"] },
+          { target: "acquiring", actions: ["begin", "keepAlive", "awaitClient", "answer"] },
         ],
       },
     },
@@ -191,22 +197,29 @@ const machine = base.createMachine({
         "resource.granted": { guard: "isFromLock", target: "checking", actions: "take" },
         "resource.refused": { guard: "isFromLock", target: "ended", actions: ["rememberReason", "giveBackAll"] },
         "resource.revoked": lost,
+        "resource.abort": lost,
         "resource.releaseAsked": { actions: "declineRelease" },
-        // The owner waits as long as it does; what is held already is kept for it.
+        // What is held already is kept for an owner that waits.
         keepAlive: { actions: ["renewAll", "keepAlive"] },
-        renew: { actions: "answer" },
+        clientGone: { guard: "isOfClient", target: "ended", actions: ["rememberExpiry", "giveBackAll"] },
+        renew: [{ guard: "isOwner", actions: ["awaitClient", "answer"] }, { actions: "refuseStranger" }],
         release: released,
       },
     },
     checking: {
       always: [
-        { guard: "isWhole", target: "held", actions: ["leaveOthers", "stopKeeping", "renewAll", "tellGranted"] },
+        {
+          guard: "isWhole",
+          target: "held",
+          actions: ["leaveOthers", "stopKeeping", "stopAwaiting", "renewAll", "tellGranted"],
+        },
         { target: "acquiring" },
       ],
     },
     held: {
       on: {
         "resource.revoked": lost,
+        "resource.abort": lost,
         "resource.releaseAsked": { actions: "declineRelease" },
         renew: [
           { guard: "isOwner", target: "held", reenter: true, actions: ["renewAll", "answer"] },
@@ -217,7 +230,7 @@ const machine = base.createMachine({
       after: { ttl: { target: "ended", actions: ["rememberExpiry", "giveBackAll"] } },
     },
     /** Not final: the locks' last words still come. */
-    ended: { entry: ["stopKeeping", "tellEnded", "forgetLocks"] },
+    ended: { entry: ["stopKeeping", "stopAwaiting", "tellEnded", "forgetLocks"] },
   },
 });
 

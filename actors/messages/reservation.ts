@@ -10,14 +10,14 @@ export type ReservationCommand =
       readonly mode: "all" | "any";
       readonly resources: readonly string[];
       readonly priority: Priority;
-      /** An owner that does not renew for this long loses all, in ms. */
+      /** An owner that does not renew for this long loses all, in ms; an actor that waits need not. */
       readonly ttlMs: number;
       readonly holder?: string;
     }
   | { readonly type: "renew"; readonly holder?: string }
   | { readonly type: "release"; readonly holder?: string };
 
-export type ReservationMessage = ReservationCommand | ResourceFact | { readonly type: "keepAlive" };
+export type ReservationMessage = ReservationCommand | ResourceFact | { readonly type: "keepAlive" | "clientGone" };
 
 export interface ReservedLock {
   readonly resource: string;
