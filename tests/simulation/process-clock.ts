@@ -76,9 +76,7 @@ export class ProcessClock implements Clock {
 
   thaw(): void {
     this.#isFrozen = false;
-    const overdue = this.#overdue;
-    this.#overdue = [];
-    for (const timer of overdue) if (timer.live) this.#start(timer, 0);
+    this.#catchUp();
   }
 
   die(): void {
@@ -93,10 +91,23 @@ export class ProcessClock implements Clock {
   }
 
   #fire(timer: ProcessTimer): void {
-    if (this.#isFrozen) {
-      this.#overdue.push(timer);
-      return;
-    }
+    // What falls due while others are overdue stands behind them, as in the queue of a real process.
+    if (this.#isFrozen || this.#overdue.length > 0) this.#overdue.push(timer);
+    else this.#run(timer);
+  }
+
+  /** One after the other, so that promises settle between. */
+  #catchUp(): void {
+    if (this.#overdue.length === 0) return;
+    this.#world.setTimeout(() => {
+      if (this.#isFrozen) return;
+      const timer = this.#overdue.shift();
+      if (timer?.live === true) this.#run(timer);
+      this.#catchUp();
+    }, 0);
+  }
+
+  #run(timer: ProcessTimer): void {
     this.#timers.delete(timer);
     timer.live = false;
     timer.fn();
