@@ -265,7 +265,7 @@ export class Engine {
     if (seen !== undefined) return seen ?? activation.state.senders.repeated(input.sender, input.seq);
     try {
       assertTakes(activation.kind, activation.address, activation.state, input);
-      activation.state.senders.admit(input.sender, input.low, this.options.clock.now());
+      activation.state.senders.admit(input.sender, input.seq, input.low, this.options.clock.now());
       assertCovered(activation);
       return undefined;
     } catch (error) {

@@ -61,10 +61,14 @@ export class Senders {
     );
   }
 
-  /** Changes nothing, so that a refused message leaves no trace that replay would miss. @throws {BusyError} A bound is reached. */
-  admit(name: string, low: number, timeMs: number): void {
+  /**
+   * Changes nothing, so that a refused message leaves no trace that replay would miss. One that its sender waits for to settle all
+   * that came after it is taken at any bound of kept answers: nothing else would free them.
+   * @throws {BusyError} A bound is reached.
+   */
+  admit(name: string, seq: number, low: number, timeMs: number): void {
     const sender = this.#find(name);
-    const settles = sender !== undefined && canSettle(sender, low);
+    const settles = sender !== undefined && (canSettle(sender, low) || isAwaited(sender, seq, low));
     if (sender !== undefined && sender.unsettled.length >= 2 * MAX_UNSETTLED && !settles) {
       throw new BusyError(`The sender has ${MAX_UNSETTLED} unsettled messages with this actor: wait for some`);
     }
@@ -167,6 +171,9 @@ export class Senders {
     else if (settled > 0) unsettled.splice(0, settled);
   }
 }
+
+/** The lowest that its sender has open, when only later ones were taken. */
+const isAwaited = ({ unsettled }: Sender, seq: number, low: number): boolean => seq === low && unsettled.length > 0;
 
 const isForgettable = (name: string, { atMs }: Sender, timeMs: number, isFull: boolean): boolean =>
   atMs < timeMs - SENDER_HORIZON_MS && (isFull || !name.includes("/"));

@@ -28,7 +28,7 @@ test("an actor that hears as many senders as it may, with the longest names, can
     for (let i = 0; i < MAX_SENDERS; i++) {
       const sender = `client-${i}-`.padEnd(MAX_SENDER_LENGTH, "x");
       const event = { type: "FILL", text };
-      state.senders.admit(sender, 1, 0);
+      state.senders.admit(sender, 1, 1, 0);
       applyInput(
         kind,
         { kind: "popular", id: "a" },

@@ -51,7 +51,7 @@ describe("Senders", () => {
             const { seq, low } = wire.splice(pick % wire.length, 1)[0] as Wire; // it may still be sent again later
             const seen = senders.seen("client", seq);
             if (seen === undefined) {
-              senders.admit("client", low, 0);
+              senders.admit("client", seq, low, 0);
               senders.mark("client", seq, low, 0, answer(seq));
               taken.set(seq, (taken.get(seq) ?? 0) + 1);
             } else if (open.has(seq)) {
@@ -86,21 +86,38 @@ describe("Senders", () => {
   test("admit() refuses at each bound, changes nothing, and takes again when the sender settles", () => {
     const senders = new Senders();
     for (let seq = 1; seq <= MAX_UNSETTLED; seq++) senders.mark("c", seq, 1, 0, null);
-    expect(() => senders.admit("c", 1, 0)).toThrow(BusyError);
-    expect(() => senders.admit("c", 2, 0)).not.toThrow();
-    expect(() => senders.admit("other", 1, 0)).not.toThrow();
+    expect(() => senders.admit("c", MAX_UNSETTLED + 1, 1, 0)).toThrow(BusyError);
+    expect(() => senders.admit("c", MAX_UNSETTLED + 1, 2, 0)).not.toThrow();
+    expect(() => senders.admit("other", 1, 1, 0)).not.toThrow();
     const large = new Senders();
     large.mark("c", 1, 1, 0, Buffer.alloc(MAX_UNSETTLED_BYTES + 1));
-    expect(() => large.admit("c", 1, 0)).toThrow(/settle some/);
-    expect(() => large.admit("c", 2, 0)).not.toThrow();
+    expect(() => large.admit("c", 2, 1, 0)).toThrow(/settle some/);
+    expect(() => large.admit("c", 2, 2, 0)).not.toThrow();
+  });
+
+  test("admit() takes at each bound the lowest number that its sender waits for: only its answer settles the rest", () => {
+    const lostFirst = (count: number, kept: Buffer | null) => {
+      const senders = new Senders();
+      for (let seq = 2; seq <= count; seq++) senders.mark("c", seq, 1, 0, kept);
+      expect(() => senders.admit("c", count + 1, 1, 0)).toThrow(BusyError);
+      return senders;
+    };
+    const many = lostFirst(MAX_UNSETTLED + 1, null);
+    const large = lostFirst(3, Buffer.alloc(MAX_UNSETTLED_BYTES));
+    for (const senders of [many, large]) {
+      expect(() => senders.admit("c", 1, 1, 0)).not.toThrow();
+      senders.mark("c", 1, 1, 0, null);
+      expect(() => senders.admit("c", MAX_UNSETTLED + 2, MAX_UNSETTLED + 2, 0)).not.toThrow();
+    }
+    expect(() => large.admit("new", 1, 1, 0)).toThrow(BusyError);
   });
 
   test("admit() takes a new sender at the bound only when one is silent beyond the horizon", () => {
     const senders = new Senders();
     for (let i = 0; i < MAX_SENDERS; i++) senders.mark(`kind/a${i}`, 1, 1, 1_000 + i, null);
     const soon = 1_000 + SENDER_HORIZON_MS;
-    expect(() => senders.admit("new", 1, soon)).toThrow(BusyError);
-    expect(() => senders.admit("new", 1, soon + 1)).not.toThrow();
+    expect(() => senders.admit("new", 1, 1, soon)).toThrow(BusyError);
+    expect(() => senders.admit("new", 1, 1, soon + 1)).not.toThrow();
     senders.mark("new", 1, 1, soon + 1, null);
     expect(senders.seen("kind/a0", 1)).toBe(undefined);
     expect(senders.seen("kind/a1", 1)).toBe(null);
@@ -110,16 +127,16 @@ describe("Senders", () => {
   test("admit() takes new senders at the bound of kept answers when clients are silent beyond the horizon, and mark() forgets these", () => {
     const senders = new Senders();
     const sendOnce = (name: string, timeMs: number) => {
-      senders.admit(name, 1, timeMs);
+      senders.admit(name, 1, 1, timeMs);
       senders.mark(name, 1, 1, timeMs, Buffer.alloc(MAX_UNSETTLED_BYTES / 4));
     };
     senders.mark("kind/a", 1, 1, 0, null);
     for (let i = 0; i < 4; i++) sendOnce(`early${i}`, 0);
-    expect(() => senders.admit("late", 1, SENDER_HORIZON_MS)).toThrow(/settle some/);
+    expect(() => senders.admit("late", 1, 1, SENDER_HORIZON_MS)).toThrow(/settle some/);
     for (let i = 0; i < 4; i++) sendOnce(`late${i}`, SENDER_HORIZON_MS + 1);
     expect(senders.toRecord().map(([name]) => name)).toEqual(["kind/a", "late0", "late1", "late2", "late3"]);
-    expect(() => senders.admit("kind/b", 1, SENDER_HORIZON_MS + 1)).toThrow(/settle some/);
-    expect(() => senders.admit("late0", 2, SENDER_HORIZON_MS + 1)).not.toThrow();
+    expect(() => senders.admit("kind/b", 1, 1, SENDER_HORIZON_MS + 1)).toThrow(/settle some/);
+    expect(() => senders.admit("late0", 2, 2, SENDER_HORIZON_MS + 1)).not.toThrow();
   });
 
   test("forget() drops silent clients and keeps actors while there is room", () => {
