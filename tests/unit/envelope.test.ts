@@ -48,7 +48,10 @@ describe("decodeInput()", () => {
 
   test("brings back what encodeInput() made", () => {
     const counts = fc.nat();
-    const event = fc.record({ type: fc.string({ minLength: 1 }), data: fc.jsonValue({ maxDepth: 3 }) });
+    // Refused, as the codec's own tests show.
+    const hasNoProto = (value: unknown) => !JSON.stringify(value).includes('"__proto__"');
+    const data = fc.jsonValue({ maxDepth: 3 }).filter(hasNoProto);
+    const event = fc.record({ type: fc.string({ minLength: 1 }), data });
     const made = fc.record({
       tag: fc.constantFrom(0, 1, 2, 3),
       sender: fc.string({ minLength: 1 }),
