@@ -1,4 +1,5 @@
 /** The actors of the benches: one counter, kept as usual or leaving memory soon. */
+import { setTimeout } from "node:timers/promises";
 import { assign, enqueueActions, setup } from "xstate";
 import { crewWorker } from "../../actors/crew-worker.ts";
 import type { WorkEnded } from "../../actors/messages/crew.ts";
@@ -33,7 +34,24 @@ export const ADD = { type: "add", by: 1 } as const;
 export const wallMs = (): number => performance.timeOrigin + performance.now();
 
 /** A worker whose work is nothing: what is measured is the way to it. */
-export const hand = crewWorker({ kind: "hand", slots: 16, run: async () => ({ startedAtMs: wallMs() }) });
+export const hand = crewWorker({
+  kind: "hand",
+  slots: 16,
+  run: async () => ({ startedAtMs: wallMs(), stoppedAtMs: wallMs() }),
+});
+
+/** How long a lasting piece of work takes, in ms. */
+export const LASTING_MS = 20_000;
+/** A worker whose work lasts, and does nothing meanwhile. */
+export const lasting = crewWorker({
+  kind: "lasting",
+  slots: 128,
+  run: async (_, signal) => {
+    const startedAtMs = wallMs();
+    await setTimeout(LASTING_MS, undefined, { signal });
+    return { startedAtMs, stoppedAtMs: wallMs() };
+  },
+});
 
 interface Drive {
   readonly type: "drive";

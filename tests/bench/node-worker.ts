@@ -3,7 +3,7 @@ import { crewKind } from "../../actors/crew.ts";
 import { routerKind } from "../../actors/router.ts";
 import { agentKind } from "../../agents/agent.ts";
 import { startNode } from "../../runtime/node.ts";
-import { counter, driver, hand, sleeper } from "./kinds.ts";
+import { counter, driver, hand, lasting, sleeper } from "./kinds.ts";
 import { serve } from "./process.ts";
 
 const [servers = "", name = "bench"] = process.argv.slice(2);
@@ -11,7 +11,7 @@ const begun = performance.now(); // counted from the start of the process
 const node = await startNode({
   name,
   servers,
-  kinds: [counter, sleeper, hand, driver, crewKind, agentKind, routerKind],
+  kinds: [counter, sleeper, hand, lasting, driver, crewKind, agentKind, routerKind],
 });
 serve(
   { begun_ms: begun, start_node_ms: performance.now() - begun },

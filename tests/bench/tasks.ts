@@ -1,86 +1,42 @@
 /**
- * Work through crews on two nodes: a burst of which all is under way at once, an even load, one crew at its limit, and the start
- * of agents. A task is acknowledged when its crew has it durably, assigned when a worker runs it, ended when its end is in the pool.
+ * Work through crews on two nodes: a burst that waits in line, work that lasts until 10,000 pieces are in hand at once, one crew at
+ * its limit, an even load, and the start of agents. A task is accepted when its crew has it durably, assigned when a worker runs it,
+ * ended when its end is in the pool.
  */
 import { crewKind } from "../../actors/crew.ts";
-import { type CrewPlan, type CrewReply, WORK_POOL, type WorkEnded } from "../../actors/messages/crew.ts";
-import type { CrewContext } from "../../actors/crew-state.ts";
 import type { AgentPlan } from "../../actors/messages/agent.ts";
+import type { CrewContext } from "../../actors/crew-state.ts";
 import { agentKind } from "../../agents/agent.ts";
 import type { Client } from "../../runtime/api.ts";
-import { ADD, counter, driver, hand, wallMs } from "./kinds.ts";
+import { ANSWER_MS, Asker, declare, type Ended, mostAtOnce } from "./asker.ts";
+import { ADD, counter, driver, hand, lasting, LASTING_MS, wallMs } from "./kinds.ts";
 import { each, pause, paced, print, rounded, RUN_MS, spread, until, WARM_MS } from "./load.ts";
 import { busyCores, type Processes, sampleCpu } from "./process.ts";
 import { type Sync, World } from "./world.ts";
 
-/** Tasks under way at once in the burst, and the crews that share them: what one crew holds is bounded by its state. */
-const BURST = 10_000;
+/** Tasks of the burst and in hand at once, and the crews that share them: what one crew holds is bounded by its state. */
+const MANY = 10_000;
 const CREWS = 20;
 const WORKERS = 4;
+/** Of a crew whose work lasts: room for somewhat more than its share of the many. */
+const LASTING_WORKERS = 5;
 /** Even load, in tasks and messages a second each. */
 const PER_SECOND = 200;
+/** Tasks a second that keep somewhat more than the many in hand. */
+const LASTING_PER_SECOND = (1.02 * MANY) / (LASTING_MS / 1_000);
 /** Agents started beside the even load, a second. */
 const AGENTS_PER_SECOND = 20;
 /** The crew that is driven to its limit, by how many actors, with how many workers. */
 const LONE = "lone";
 const DRIVERS = 64;
 const LONE_WORKERS = 32;
-/** Patience with one end, in ms. */
-const END_MS = 60_000;
 
-interface Ended {
-  readonly state: string;
-  readonly sentAtMs: number;
-  readonly acceptedAtMs: number;
-  /** When a worker ran it. */
-  readonly startedAtMs: number;
-  readonly endedAtMs: number;
-}
-
-/** Submits as a client does and hears the ends in the pool. */
-class Asker {
-  readonly #client: Client;
-  readonly #waiting = new Map<string, (ended: WorkEnded) => void>();
-  #count = 0;
-
-  constructor(client: Client) {
-    this.#client = client;
-    client.broker.subscribe(client.names.pool(WORK_POOL, "low", "work.ended"), ({ data }) => {
-      const { data: ended } = JSON.parse(Buffer.from(data).toString()) as { data: WorkEnded };
-      this.#waiting.get(ended.work)?.(ended);
-      this.#waiting.delete(ended.work);
-    });
-  }
-
-  async run(crew: string): Promise<Ended> {
-    const id = `w${this.#count++}`;
-    const end = new Promise<WorkEnded>((resolve) => this.#waiting.set(id, resolve));
-    const sentAtMs = wallMs();
-    const answer = (await this.#client.ask(
-      crewKind,
-      crew,
-      { type: "submit", work: { id, data: null } },
-      { deadlineMs: END_MS },
-    )) as CrewReply;
-    if (!answer.ok) throw new Error(answer.message);
-    const acceptedAtMs = wallMs();
-    const { state, result } = await end;
-    const { startedAtMs } = (result ?? { startedAtMs: Number.NaN }) as { readonly startedAtMs: number };
-    return { state, sentAtMs, acceptedAtMs, startedAtMs, endedAtMs: wallMs() };
-  }
-}
-
-async function declare(client: Client, count: number, plan: Partial<CrewPlan>): Promise<void> {
-  for (let i = 0; i < count; i++) {
-    const whole = { worker: hand.kind, min: WORKERS, max: WORKERS, ...plan };
-    await client.ask(crewKind, `c${i}`, { type: "declare", plan: whole });
-  }
-  await until("all workers have enlisted", 20_000, async () => {
-    const views = await Promise.all(Array.from({ length: count }, (_, i) => client.query(crewKind, `c${i}`)));
-    return views.every(({ context }) =>
-      (context as { members: { sinceMs: number | null }[] }).members.every(({ sinceMs }) => sinceMs !== null),
-    );
-  });
+/** What is measured by whom. */
+interface Scene {
+  readonly client: Client;
+  readonly asker: Asker;
+  readonly sync: Sync;
+  readonly processes: Processes;
 }
 
 export async function tasks(sync: Sync): Promise<void> {
@@ -92,46 +48,63 @@ export async function tasks(sync: Sync): Promise<void> {
       20_000,
       async () => (await client.nodes()).filter(({ shards }) => (shards?.length ?? 0) > 0).length === 2,
     );
-    await declare(client, CREWS, {});
+    const short = { worker: hand.kind, min: WORKERS, max: WORKERS };
+    const long = { worker: lasting.kind, min: LASTING_WORKERS, max: LASTING_WORKERS };
+    await declare(client, namesOf("c"), short);
+    await declare(client, namesOf("l"), long);
     const asker = new Asker(client);
-    const crewOf = (turn: number) => `c${turn % CREWS}`;
-    await each(2_000, 64, (turn) => asker.run(crewOf(turn))); // code and heaps are warm
+    await each(2_000, 64, (turn) => asker.run(crewOf("c", turn))); // code and heaps are warm
     const processes = { server: world.serverPid, node: nodes.map(({ pid }) => pid) };
-    await burst(asker, crewOf, sync, processes);
-    await oneCrew(client, sync, processes);
+    const scene = { client, asker, sync, processes };
+    await burst(scene);
+    await oneCrew(scene);
     await pause(1_000);
-    await evenly(client, asker, crewOf, sync, processes);
+    await evenly(scene);
+    await pause(1_000);
+    await manyInHand(scene);
   });
 }
 
-async function burst(asker: Asker, crewOf: (turn: number) => string, sync: Sync, processes: Processes): Promise<void> {
+const crewOf = (prefix: string, turn: number): string => `${prefix}${turn % CREWS}`;
+const namesOf = (prefix: string): string[] => Array.from({ length: CREWS }, (_, i) => crewOf(prefix, i));
+const doneOf = (ends: readonly Ended[]): number => ends.filter(({ state }) => state === "done").length;
+
+/** All at one instant: what a task waits in line, for its crew and then for a worker, beside what it takes when a worker is free. */
+async function burst({ asker, sync, processes }: Scene): Promise<void> {
   const before = sampleCpu(processes);
   const begunAt = performance.now();
-  const ends = await Promise.all(Array.from({ length: BURST }, (_, turn) => asker.run(crewOf(turn))));
+  const ends = await Promise.all(Array.from({ length: MANY }, (_, turn) => asker.run(crewOf("c", turn))));
   const seconds = (performance.now() - begunAt) / 1_000;
-  const lastAcceptedAtMs = Math.max(...ends.map(({ acceptedAtMs }) => acceptedAtMs));
+  const handed = (some: readonly Ended[]) => some.map(({ acceptedAtMs, startedAtMs }) => startedAtMs - acceptedAtMs);
+  const [atOnce, queued] = [
+    ends.filter(({ taken }) => taken === "assigned"),
+    ends.filter(({ taken }) => taken === "queued"),
+  ];
   print({
     bench: "tasks",
     variant: `burst, two nodes, sync ${sync}`,
-    ops: BURST,
-    done: ends.filter(({ state }) => state === "done").length,
+    ops: MANY,
+    done: doneOf(ends),
     seconds: rounded(seconds),
-    tasks_per_s: rounded(BURST / seconds, 1),
-    accepted_s: rounded((lastAcceptedAtMs - Math.min(...ends.map(({ sentAtMs }) => sentAtMs))) / 1_000),
+    tasks_per_s: rounded(MANY / seconds, 1),
+    ...spread("assignment", ends.map(assignmentMs)),
     ...spread(
-      "sent_to_assigned",
-      ends.map(({ sentAtMs, startedAtMs }) => startedAtMs - sentAtMs),
+      "line_for_the_crew",
+      ends.map(({ sentAtMs, acceptedAtMs }) => acceptedAtMs - sentAtMs),
     ),
+    queued: queued.length,
+    ...spread("line_for_a_worker", handed(queued)),
+    worker_free: atOnce.length,
+    ...spread("hand_over", handed(atOnce)),
     ...busyCores(before, sampleCpu(processes)),
   });
 }
 
+const assignmentMs = ({ sentAtMs, startedAtMs }: Ended): number => startedAtMs - sentAtMs;
+
 /** What one crew assigns at most, since it is one actor: asked by actors, each of which has its own line to it. */
-async function oneCrew(client: Client, sync: Sync, processes: Processes): Promise<void> {
-  await client.ask(crewKind, LONE, {
-    type: "declare",
-    plan: { worker: hand.kind, min: LONE_WORKERS, max: LONE_WORKERS },
-  });
+async function oneCrew({ client, sync, processes }: Scene): Promise<void> {
+  await declare(client, [LONE], { worker: hand.kind, min: LONE_WORKERS, max: LONE_WORKERS });
   for (const inFlight of [1, 4]) {
     const drive = (count: number) =>
       each(DRIVERS, 16, (turn) => client.tell(driver, `d${turn}`, { type: "drive", crew: LONE, inFlight: count }));
@@ -141,7 +114,7 @@ async function oneCrew(client: Client, sync: Sync, processes: Processes): Promis
     await pause(RUN_MS);
     const [last, after] = [await assignedBy(client), sampleCpu(processes)];
     await drive(0);
-    await until("the crew is idle", END_MS, async () => (await lone(client)).running.length === 0);
+    await until("the crew is idle", ANSWER_MS, async () => (await lone(client)).running.length === 0);
     print({
       bench: "tasks",
       variant: `one crew at its limit, two nodes, sync ${sync}`,
@@ -157,16 +130,68 @@ const lone = async (client: Client): Promise<CrewContext> =>
   (await client.query(crewKind, LONE)).context as CrewContext;
 const assignedBy = async (client: Client): Promise<number> => (await lone(client)).counts.assigned;
 
-/** Latencies under a load that leaves room: in a burst they are the queue's. */
-async function evenly(
-  client: Client,
-  asker: Asker,
-  crewOf: (turn: number) => string,
-  sync: Sync,
-  processes: Processes,
-): Promise<void> {
+/** Latencies under a load that leaves room: in a burst they are the line's. */
+async function evenly(scene: Scene): Promise<void> {
+  const { asker, sync, processes } = scene;
   const before = sampleCpu(processes);
   const ends: Ended[] = [];
+  const [latencies] = await Promise.all([
+    beside(scene, "e"),
+    paced(PER_SECOND, RUN_MS, async (turn) => ends.push(await asker.run(crewOf("c", turn)))),
+  ]);
+  print({
+    bench: "tasks",
+    variant: `even load, two nodes, sync ${sync}`,
+    tasks_per_s: PER_SECOND,
+    ops: ends.length,
+    done: doneOf(ends),
+    ...spread("assignment", ends.map(assignmentMs)),
+    ...spread(
+      "end",
+      ends.map(({ stoppedAtMs, endedAtMs }) => endedAtMs - stoppedAtMs),
+    ),
+    ...latencies,
+    ...busyCores(before, sampleCpu(processes)),
+  });
+}
+
+/** Work that lasts, sent evenly until the many are in hand at once; from then on as many begin as end, and it is measured. */
+async function manyInHand(scene: Scene): Promise<void> {
+  const { asker, sync, processes } = scene;
+  const ends: Ended[] = [];
+  const begunAt = performance.now();
+  const tasks = paced(LASTING_PER_SECOND, LASTING_MS + RUN_MS, async (turn) =>
+    ends.push(await asker.run(crewOf("l", turn))),
+  );
+  await Promise.race([pause(LASTING_MS), tasks]); // a task that is refused ends the bench here
+  const before = sampleCpu(processes);
+  const fullAtMs = wallMs();
+  const latencies = await beside(scene, "m");
+  const cpu = busyCores(before, sampleCpu(processes));
+  await tasks;
+  const seconds = (performance.now() - begunAt) / 1_000;
+  const whileFull = ends.filter(({ sentAtMs }) => sentAtMs >= fullAtMs);
+  print({
+    bench: "tasks",
+    variant: `many in hand at once, two nodes, sync ${sync}`,
+    tasks_per_s: LASTING_PER_SECOND,
+    in_hand_at_once: mostAtOnce(ends),
+    ops: ends.length,
+    done: doneOf(ends),
+    seconds: rounded(seconds),
+    ...spread("assignment_filling", ends.filter(({ sentAtMs }) => sentAtMs < fullAtMs).map(assignmentMs)),
+    ...spread("assignment", whileFull.map(assignmentMs)),
+    ...spread(
+      "end",
+      ends.map(({ stoppedAtMs, endedAtMs }) => endedAtMs - stoppedAtMs),
+    ),
+    ...latencies,
+    ...cpu,
+  });
+}
+
+/** Messages and starts of agents while tasks are under way. */
+async function beside({ client }: Scene, prefix: string): Promise<Record<string, number>> {
   const messages: number[] = [];
   const starts: number[] = [];
   const timed = async (into: number[], call: () => Promise<unknown>) => {
@@ -175,32 +200,18 @@ async function evenly(
     into.push(performance.now() - sentAt);
   };
   await Promise.all([
-    paced(PER_SECOND, RUN_MS, async (turn) => ends.push(await asker.run(crewOf(turn)))),
     paced(PER_SECOND, RUN_MS, (turn) => timed(messages, () => client.tell(counter, `m${turn % 1_000}`, ADD))),
-    paced(AGENTS_PER_SECOND, RUN_MS, (turn) =>
-      timed(starts, () => client.ask(agentKind, `a${turn}`, { type: "deploy", plan: planOf(`a${turn}`) })),
-    ),
+    paced(AGENTS_PER_SECOND, RUN_MS, (turn) => {
+      const id = `${prefix}${turn}`;
+      return timed(starts, () => client.ask(agentKind, id, { type: "deploy", plan: planOf(id) }));
+    }),
   ]);
-  print({
-    bench: "tasks",
-    variant: `even load, two nodes, sync ${sync}`,
-    tasks_per_s: PER_SECOND,
+  return {
     messages_per_s: PER_SECOND,
     agents_per_s: AGENTS_PER_SECOND,
-    ops: ends.length,
-    done: ends.filter(({ state }) => state === "done").length,
-    ...spread(
-      "assignment",
-      ends.map(({ sentAtMs, startedAtMs }) => startedAtMs - sentAtMs),
-    ),
-    ...spread(
-      "end",
-      ends.map(({ startedAtMs, endedAtMs }) => endedAtMs - startedAtMs),
-    ),
     ...spread("message", messages),
     ...spread("agent_start", starts),
-    ...busyCores(before, sampleCpu(processes)),
-  });
+  };
 }
 
 const planOf = (id: string): AgentPlan => ({
