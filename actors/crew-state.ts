@@ -201,7 +201,8 @@ export class Turn {
 
 /** A piece of work by one of its askers' ids, wherever it is. */
 export function findJob({ queue, unfit, running }: CrewContext, id: string): { job: Job; state: SubmitState } | null {
-  const isIt = (job: Job) => job.id === id || job.askers.some((asker) => asker.id === id);
+  // Without a key its one asker's id is its own.
+  const isIt = (job: Job) => job.id === id || (job.key !== null && job.askers.some((asker) => asker.id === id));
   const waiting = queue.find(isIt);
   if (waiting !== undefined) return { job: waiting, state: "queued" };
   const stuck = unfit.find(isIt);
