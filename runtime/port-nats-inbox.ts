@@ -5,6 +5,7 @@
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "nats";
 import type { Clock, TimerHandle } from "./clock.ts";
+import { BrokerUnavailableError } from "./errors.ts";
 import { publishError } from "./mux.ts";
 import { API_TIMEOUT_MS, type JetStreamApi } from "./port-nats-api.ts";
 import type { StreamReads } from "./port-nats-reads.ts";
@@ -13,6 +14,8 @@ import type { StreamReads } from "./port-nats-reads.ts";
 export const HEARTBEAT_MS = 2_000;
 /** Two heartbeats missed: what sent them is gone. In ms. */
 const SILENCE_MS = 2.5 * HEARTBEAT_MS;
+/** Tries of the first attach: one may be lost with the server that was chosen for the consumer, out of sight but not known to be gone. */
+const OPEN_ATTEMPTS = 3;
 /** Pause before another attach, in ms; it doubles while they fail. */
 const REATTACH_MIN_MS = 50;
 const REATTACH_MAX_MS = 1_000;
@@ -68,15 +71,24 @@ export class ServerInbox {
 
   /** @throws {BrokerUnavailableError} Nothing can be attached now. It is closed then. */
   async open(): Promise<void> {
-    try {
-      await this.#owner.attach(this.#subscribe(), API_TIMEOUT_MS);
-    } catch (error) {
-      this.close();
-      throw error;
+    const { clock } = this.#wire;
+    const attemptMs = API_TIMEOUT_MS / OPEN_ATTEMPTS;
+    for (let attempt = 1; ; attempt++) {
+      const askedAtMs = clock.monotonic();
+      try {
+        await this.#owner.attach(this.#subscribe(), attemptMs);
+        break;
+      } catch (error) {
+        this.#subscription?.unsubscribe(); // what is attached late sends to nobody, and the server forgets it
+        this.#early = [];
+        const isUnanswered = error instanceof BrokerUnavailableError && clock.monotonic() - askedAtMs >= attemptMs;
+        if (isUnanswered && attempt < OPEN_ATTEMPTS && !this.#isClosed) continue;
+        this.close();
+        throw error;
+      }
     }
     if (this.#isClosed) return;
     // A listener may use the subscription that its opener has not yet got.
-    const { clock } = this.#wire;
     clock.setTimeout(() => this.#releaseEarly(), 0);
     this.#watch = clock.setTimeout(() => this.#lookForSilence(), SILENCE_MS);
   }

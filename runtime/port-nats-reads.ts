@@ -14,8 +14,13 @@ import { type LeaderMessage, parseDirect, parseLeader } from "./port-nats-messag
 const DEFAULT_READ_LIMIT = 256;
 /** Messages in one batch at most; also the most subjects that the server gives the last messages of in one answer. */
 const BATCH_LIMIT = 1_024;
-/** A leader answers within this, or there is none just now, in ms. */
-const LEADER_ATTEMPT_MS = 500;
+/** Who is asked answers within this, or is not there just now, in ms. */
+const ATTEMPT_MS = 500;
+/**
+ * Any replica may be asked for a batch, also one that the network parted from us: the server knows so only after minutes. So it is
+ * asked again, which another may answer, each time with twice the patience up to this, in ms: a loaded server is slow to read a batch.
+ */
+const BATCH_ATTEMPT_MAX_MS = 2_000;
 /** Statuses that end a direct get. */
 const END_OF_BATCH = 204;
 const NOT_FOUND = 404;
@@ -167,15 +172,15 @@ export class StreamReads {
   }
 
   /** While there is no leader nobody answers, and a question of that time is answered by nobody later: it is asked again. */
-  async #persist<T>(ask: (timeoutMs: number) => Promise<T>): Promise<T> {
+  async #persist<T>(ask: (timeoutMs: number) => Promise<T>, attemptMaxMs = ATTEMPT_MS): Promise<T> {
     const giveUpAtMs = this.#clock.monotonic() + API_TIMEOUT_MS;
-    for (;;) {
+    for (let attemptMs = ATTEMPT_MS; ; attemptMs = Math.min(2 * attemptMs, attemptMaxMs)) {
       const askedAtMs = this.#clock.monotonic();
       try {
-        return await ask(LEADER_ATTEMPT_MS);
+        return await ask(attemptMs);
       } catch (error) {
         const nowMs = this.#clock.monotonic();
-        const isUnanswered = error instanceof BrokerUnavailableError && nowMs - askedAtMs >= LEADER_ATTEMPT_MS;
+        const isUnanswered = error instanceof BrokerUnavailableError && nowMs - askedAtMs >= attemptMs;
         if (!isUnanswered || nowMs >= giveUpAtMs) throw error;
       }
     }
@@ -198,7 +203,12 @@ export class StreamReads {
   }
 
   /** One answer of a batched direct get. */
-  async #batch(stream: string, query: object): Promise<Batch | undefined> {
+  #batch(stream: string, query: object): Promise<Batch | undefined> {
+    return this.#persist((timeoutMs) => this.#batchOnce(stream, query, timeoutMs), BATCH_ATTEMPT_MAX_MS);
+  }
+
+  /** `timeoutMs`: from one message to the next. */
+  async #batchOnce(stream: string, query: object, timeoutMs: number): Promise<Batch | undefined> {
     const messages: StoredMessage[] = [];
     const address = `$JS.API.DIRECT.GET.${stream}`;
     const take = (message: Msg): Batch | "too many" | undefined => {
@@ -217,7 +227,7 @@ export class StreamReads {
       messages.push(parseDirect(stream, message));
       return undefined;
     };
-    const answer = await this.#mux.call(address, encodeBody(query), API_TIMEOUT_MS, take, undefined, QUERY);
+    const answer = await this.#mux.call(address, encodeBody(query), timeoutMs, take, undefined, QUERY);
     return answer === "too many" ? undefined : answer;
   }
 }
