@@ -118,10 +118,10 @@ export async function spawnServer({ binary, configFile, log }: SpawnOptions): Pr
   };
 }
 
-/** The `server_name` that the listener at `port` introduces itself with, or undefined. */
-function nameAt(port: number): Promise<string | undefined> {
+/** The `server_name` that the listener there introduces itself with, or undefined. */
+function nameAt(host: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const socket = connect(port, LOOPBACK);
+    const socket = connect(port, host);
     let text = "";
     const end = (name: string | undefined) => {
       socket.destroy();
@@ -149,15 +149,15 @@ function startError(server: ServerProcess, how: string, port: number, dataDir: s
 }
 
 /**
- * Resolves when the server named `name` answers on `port`.
+ * Resolves when the server named `name` answers on `port` of `host`, by default the loopback.
  * @throws {PortTakenError} {@link DataDirError} {@link ServerStartError} It ended instead, or stayed silent.
  */
 export async function untilReady(
   server: ServerProcess,
-  expected: { name: string; port: number; dataDir: string },
+  expected: { name: string; host?: string; port: number; dataDir: string },
 ): Promise<void> {
   const deadline = deadlineIn(START_DEADLINE_MS);
-  while ((await nameAt(expected.port)) !== expected.name) {
+  while ((await nameAt(expected.host ?? LOOPBACK, expected.port)) !== expected.name) {
     if (server.hasExited) throw startError(server, await server.exited, expected.port, expected.dataDir);
     if (deadline.expired) {
       await server.stop();

@@ -1,9 +1,8 @@
 /** Three NATS servers that die one after another. Invariant: nothing acknowledged is lost, and calls resume by themselves. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { TroupeError } from "../../runtime/errors.ts";
-import { encodeSeal } from "../../runtime/round.ts";
 import { FaultCluster } from "./support/cluster.ts";
 import { CounterLoad } from "./support/counters.ts";
+import { untilStored } from "./support/engine-gap.ts";
 import { counter } from "./support/kinds.ts";
 import { NatsCluster } from "./support/nats-cluster.ts";
 import { seeded, seedOfRun } from "./support/random.ts";
@@ -16,8 +15,6 @@ const RESUME_DEADLINE_MS = 30_000;
 
 /** Actors whose next answer is timed: more than one shard each for three nodes. */
 const PROBES = 10;
-/** Patience with one bare append, in ms. */
-const APPEND_MS = 250;
 
 let servers: NatsCluster;
 let cluster: FaultCluster;
@@ -26,19 +23,6 @@ beforeAll(async () => {
   cluster = await FaultCluster.start(3, { server: servers });
 });
 afterAll(() => cluster.stop());
-
-/** What the engine alone takes: resolves when the journals' stream has a leader that stores. */
-async function untilStored(probe: string): Promise<void> {
-  const { broker, names } = cluster.client;
-  await until("an append to be stored", RESUME_DEADLINE_MS, async () => {
-    try {
-      return await broker.append(names.journal("probe", probe), encodeSeal("test"), { timeoutMs: APPEND_MS });
-    } catch (error) {
-      if (error instanceof TroupeError && error.retryable) return undefined;
-      throw error;
-    }
-  });
-}
 
 test("ask() goes on through the loss of each server in turn", async () => {
   const load = new CounterLoad(cluster, seeded(seedOfRun()), { keys: KEYS });
@@ -51,7 +35,7 @@ test("ask() goes on through the loss of each server in turn", async () => {
     const probe = (i: number) =>
       cluster.client.ask(counter, `probe-${i}`, { type: "INC", by: 1 }, { deadlineMs: RESUME_DEADLINE_MS });
     const [engineGapMs, ...gaps] = await Promise.all([
-      since(untilStored(name)),
+      since(untilStored(cluster.client, name, RESUME_DEADLINE_MS)),
       ...Array.from({ length: PROBES }, (_, i) => since(probe(i))),
     ]);
     await servers.startServer(name);

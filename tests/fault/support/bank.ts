@@ -44,10 +44,11 @@ export class Bank {
   #stopping = false;
   #lanes: Promise<void>[] = [];
 
-  constructor(cluster: FaultCluster, random: Random, accounts: number) {
+  /** `prefix`: first letters of its accounts' ids, for several banks of one cluster. */
+  constructor(cluster: FaultCluster, random: Random, accounts: number, prefix = "a") {
     this.#cluster = cluster;
     this.#random = random;
-    this.#ids = Array.from({ length: accounts }, (_, i) => `a${i}`);
+    this.#ids = Array.from({ length: accounts }, (_, i) => `${prefix}${i}`);
   }
 
   async open(): Promise<void> {

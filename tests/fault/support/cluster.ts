@@ -28,6 +28,8 @@ export interface FaultClusterOptions {
   readonly server?: Servers;
   /** Where a node finds the servers, if not at their own addresses. */
   readonly via?: (node: string, url: string) => string;
+  /** What runs a command where the node is to be. Default nothing: beside the test. */
+  readonly on?: (node: string) => readonly string[];
   /** Its nodes are warm standbys of one another. Default false. */
   readonly standby?: boolean;
 }
@@ -44,7 +46,7 @@ export class FaultCluster {
   }
 
   static async start(nodeCount = 2, options: FaultClusterOptions = {}): Promise<FaultCluster> {
-    const { script, via = (_, url) => url, standby = false } = options;
+    const { script, via = (_, url) => url, on = () => [], standby = false } = options;
     const server: Servers = options.server ?? (await startTestServer());
     const nodes = Array.from({ length: nodeCount }, (_, i) => {
       const name = `n${i + 1}`;
@@ -55,7 +57,7 @@ export class FaultCluster {
         FAULT_REPLICAS: replicas,
         FAULT_STANDBY: String(standby),
       };
-      return new NodeProcess(name, env, script);
+      return new NodeProcess(name, env, script, on(name));
     });
     try {
       await Promise.all(nodes.map((node) => node.start()));

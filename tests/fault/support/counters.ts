@@ -2,12 +2,13 @@
  * Load of durable increments, and its auditor. Invariant checked: an acknowledged increment counts once; a call that began
  * after another was answered sees more than it; a query never shows less than what was acknowledged before it.
  */
+import type { Client } from "../../../runtime/api.ts";
 import type { FaultCluster } from "./cluster.ts";
 import { counter } from "./kinds.ts";
 import type { Random } from "./random.ts";
 import { pass } from "./wait.ts";
 
-/** Every call is to be acknowledged within this whatever happens, in ms. */
+/** Every call is to be acknowledged within this whatever happens, unless told otherwise, in ms. */
 const CALL_DEADLINE_MS = 30_000;
 
 /** Between two bursts of a paced load, in ms. */
@@ -21,6 +22,15 @@ interface Tally {
   unknown: number;
   highest: number;
   readonly replies: Set<number>;
+}
+
+export interface CounterOptions {
+  readonly keys: number;
+  /** First letters of its counters' ids: two loads at once count apart. Default "k". */
+  readonly prefix?: string;
+  /** Who calls. Default the cluster's client. */
+  readonly client?: Client;
+  readonly deadlineMs?: number;
 }
 
 export interface CounterReport {
@@ -38,9 +48,11 @@ export interface CounterReport {
 }
 
 export class CounterLoad {
-  readonly #cluster: FaultCluster;
+  readonly #client: Client;
   readonly #random: Random;
   readonly #keys: number;
+  readonly #prefix: string;
+  readonly #deadlineMs: number;
   readonly #tallies = new Map<string, Tally>();
   readonly #breaches: string[] = [];
   readonly #errors: string[] = [];
@@ -50,10 +62,12 @@ export class CounterLoad {
   #doubled = 0;
   #lanes: Promise<void>[] = [];
 
-  constructor(cluster: FaultCluster, random: Random, options: { readonly keys: number }) {
-    this.#cluster = cluster;
+  constructor(cluster: FaultCluster, random: Random, options: CounterOptions) {
+    this.#client = options.client ?? cluster.client;
     this.#random = random;
     this.#keys = options.keys;
+    this.#prefix = options.prefix ?? "k";
+    this.#deadlineMs = options.deadlineMs ?? CALL_DEADLINE_MS;
   }
 
   get acked(): number {
@@ -68,14 +82,15 @@ export class CounterLoad {
 
   /** Takes what an earlier load counted as acknowledged. */
   async adoptExisting(): Promise<void> {
-    for (const { id } of await this.#cluster.client.list(counter.kind)) {
-      if (/^k\d+$/.test(id)) this.#tally(id).highest = this.#tally(id).base = await this.#read(id);
+    const own = new Set(Array.from({ length: this.#keys }, (_, i) => this.#key(i)));
+    for (const { id } of await this.#client.list(counter.kind)) {
+      if (own.has(id)) this.#tally(id).highest = this.#tally(id).base = await this.#read(id);
     }
   }
 
   /** Counts every counter once, so that all are live. */
   async touchAll(): Promise<void> {
-    await Promise.all(Array.from({ length: this.#keys }, (_, i) => this.#increment(`k${i}`)));
+    await Promise.all(Array.from({ length: this.#keys }, (_, i) => this.#increment(this.#key(i))));
   }
 
   /** Starts closed-loop lanes; with `reads`, each reads its write back. */
@@ -110,7 +125,7 @@ export class CounterLoad {
 
   async #lane(random: Random, reads: boolean): Promise<void> {
     while (!this.#stopping) {
-      const key = `k${random.int(0, this.#keys)}`;
+      const key = this.#key(random.int(0, this.#keys));
       const value = await this.#increment(key);
       if (reads && value !== undefined) await this.#readBack(key);
     }
@@ -121,7 +136,7 @@ export class CounterLoad {
     const calls = new Set<Promise<unknown>>();
     for (let sent = 0; !this.#stopping; ) {
       for (; sent < ((performance.now() - startedAt) / 1_000) * perSecond; sent++) {
-        const call = this.#increment(`k${random.int(0, this.#keys)}`);
+        const call = this.#increment(this.#key(random.int(0, this.#keys)));
         calls.add(call);
         void call.finally(() => calls.delete(call));
       }
@@ -135,11 +150,11 @@ export class CounterLoad {
     const before = tally.highest;
     const startedAt = performance.now();
     try {
-      const { n } = (await this.#cluster.client.ask(
+      const { n } = (await this.#client.ask(
         counter,
         key,
         { type: "INC", by: 1 },
-        { deadlineMs: CALL_DEADLINE_MS },
+        { deadlineMs: this.#deadlineMs },
       )) as { n: number };
       tally.acked++;
       this.#slowestMs = Math.max(this.#slowestMs, Math.round(performance.now() - startedAt));
@@ -180,8 +195,12 @@ export class CounterLoad {
   }
 
   async #read(key: string): Promise<number> {
-    const view = await this.#cluster.client.query(counter, key, { deadlineMs: CALL_DEADLINE_MS });
+    const view = await this.#client.query(counter, key, { deadlineMs: this.#deadlineMs });
     return (view.context as { n: number }).n;
+  }
+
+  #key(number: number): string {
+    return `${this.#prefix}${number}`;
   }
 
   #tally(key: string): Tally {

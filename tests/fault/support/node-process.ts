@@ -29,12 +29,13 @@ export class NodeProcess {
   /** Of the code that its next process runs. */
   release = 1;
   readonly #env: NodeJS.ProcessEnv;
-  readonly #script: string;
+  readonly #command: readonly string[];
   #child: ChildProcess | undefined;
 
-  constructor(name: string, env: Readonly<Record<string, string>>, script = SCRIPT) {
+  /** `run` stands before the command and becomes it: where the process runs, if not beside the test. */
+  constructor(name: string, env: Readonly<Record<string, string>>, script = SCRIPT, run: readonly string[] = []) {
     this.name = name;
-    this.#script = fileURLToPath(script);
+    this.#command = [...run, process.execPath, fileURLToPath(script)];
     this.#env = { ...process.env, ...env, FAULT_NODE: name, NODE_OPTIONS: "" };
   }
 
@@ -49,7 +50,8 @@ export class NodeProcess {
   /** Spawns; resolves when it serves. @throws It ended, or took too long; the error shows its last lines. */
   async start(): Promise<void> {
     if (this.isRunning) throw new Error(`Node "${this.name}" runs already: kill it first`);
-    const child = spawn(process.execPath, [this.#script], {
+    const [command = "", ...args] = this.#command;
+    const child = spawn(command, args, {
       env: { ...this.#env, FAULT_RELEASE: String(this.release) },
       stdio: ["ignore", "pipe", "pipe"],
     });
