@@ -8,7 +8,7 @@ import { crewKind } from "./crew.ts";
 import { deviceKind } from "./device.ts";
 import { hostKind } from "./host.ts";
 import { startIngress } from "./ingress.ts";
-import type { RunSkill } from "./messages/task.ts";
+import type { RunSkill, StopSkill } from "./messages/task.ts";
 import { watchMisaddressed } from "./misaddressed.ts";
 import { startPoolPump } from "./pool-pump.ts";
 import { Presence } from "./presence.ts";
@@ -29,18 +29,20 @@ export type { PumpLog };
 export interface SystemKindsOptions {
   /** How a task's steps reach the world. */
   readonly runSkill: RunSkill;
+  /** How they are stopped when a task is to let its lock go. */
+  readonly stopSkill: StopSkill;
   /** How hosts come to know who holds a lock: {@link leaseWriter}. */
   readonly writeLease: WriteLease;
 }
 
-export const systemKinds = ({ runSkill, writeLease }: SystemKindsOptions): ActorKind[] => [
+export const systemKinds = ({ runSkill, stopSkill, writeLease }: SystemKindsOptions): ActorKind[] => [
   deviceKind,
   hostKind,
   resourceActor({ writeLease }),
   reservationKind,
   waitGraphKind,
   routerKind,
-  taskActor({ runSkill }),
+  taskActor({ runSkill, stopSkill }),
   crewKind,
 ];
 

@@ -137,7 +137,7 @@ export const canPauseBy = ({ call }: TaskContext, byMs: number): boolean => call
 /** Only the lock itself gives and takes: a grant that a client made up would drive the device under a token never issued. */
 const isFromResource = (id: string): boolean => sender() === keyOf("resource", id);
 
-function isDeviceLocked({ spec, lock }: TaskContext): boolean {
+export function isDeviceLocked({ spec, lock }: TaskContext): boolean {
   const device = spec?.device;
   return Boolean(device && lock?.resource === deviceId(device));
 }
@@ -208,7 +208,7 @@ export function afterLockLost(context: TaskContext, event: TaskMessage): Change 
   const { by, why, reason } = event.type === "resource.revoked" ? event : { by: null, why: null, reason: "expired" };
   const how = reason === "expired" ? "" : `: ${reason}${by ? ` by "${by}"` : ""}${why ? `: ${why}` : ""}`;
   const text = `lock_lost${how}`.slice(0, REASON_LIMIT_CHARS);
-  return { ...cut(context, LOST), lock: null, outcome: "failed", reason: text };
+  return { ...cut(context, LOST), outcome: "failed", reason: text };
 }
 
 /** The news that the lock expired came after the last step: what ended later was not done under the lock. */

@@ -38,6 +38,9 @@ export const replaceAt = <T>(list: readonly T[], index: number, patch: Partial<T
 export const currentIndex = (records: readonly StepRecord[]): number =>
   records.findIndex(({ status }) => status !== "succeeded");
 
+/** The idempotency key of an attempt. */
+export const invocationIdOf = (task: string, step: string, attempt: number): string => `${task}/${step}/${attempt}`;
+
 export type Prepared = { readonly ok: true; readonly call: SkillCall } | { readonly ok: false; readonly error: string };
 
 /** Whose call it is, and when it is made. */
@@ -79,7 +82,7 @@ export function prepareCall(
   }
   const attempt = attemptOf(records[index] as StepRecord);
   const { skill, id, timeoutMs } = step;
-  const key = { attempt, invocationId: `${task}/${id}/${attempt}`, deadlineAtMs: nowMs + timeoutMs };
+  const key = { attempt, invocationId: invocationIdOf(task, id, attempt), deadlineAtMs: nowMs + timeoutMs };
   return { ok: true, call: { skill, args, device: spec.device, token, fence, task, step: id, ...key } };
 }
 

@@ -11,11 +11,14 @@ import {
   type RunSkill,
   type SkillCall,
   type SkillResult,
+  type StopCall,
+  type StopSkill,
   type TaskMessage,
   type TaskOutcome,
 } from "./messages/task.ts";
 import { lockOf, specProblem, STEP_TIMEOUT_MAX_MS } from "./task-spec.ts";
 import * as state from "./task-state.ts";
+import { STOP_WAIT_MS, stopStates, whileLocked } from "./task-stop.ts";
 
 /** A lock is renewed at this part of its time to live: two renewals may come late before it is lost. */
 const RENEW_PART = 3;
@@ -43,7 +46,10 @@ const base = setup({
   types: {} as { context: state.TaskContext; events: TaskMessage; input: { readonly id: string } },
   actors: {
     runSkill: fromPromise<SkillResult, SkillCall>(() =>
-      Promise.reject(new Error("Provide runSkill: make the kind with taskActor({ runSkill })")),
+      Promise.reject(new Error("Provide runSkill: make the kind with taskActor({ runSkill, stopSkill })")),
+    ),
+    stopSkill: fromPromise<boolean, StopCall>(() =>
+      Promise.reject(new Error("Provide stopSkill: make the kind with taskActor({ runSkill, stopSkill })")),
     ),
   },
   delays: {
@@ -51,6 +57,7 @@ const base = setup({
     retryPause: ({ context }) =>
       Math.min(RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS * 2 ** (state.currentStep(context).tries - 1)),
     releaseWait: RELEASE_WAIT_MS,
+    stopWait: STOP_WAIT_MS,
   },
   guards: {
     isUnsound: ({ event }) => event.type === "start" && specProblem(event.task) !== null,
@@ -58,12 +65,15 @@ const base = setup({
     needsLock: ({ event }) => event.type === "start" && lockOf(event.task) !== null,
     isOwnGrant: ({ context, event }) => state.isOwnGrant(context, event),
     isOfOwnLock: ({ context, event }) => state.isOfOwnLock(context, event),
+    isTakenAway: ({ context, event }) =>
+      state.isOfOwnLock(context, event) && event.type === "resource.revoked" && event.reason !== "expired",
     isPauseDue: ({ context }) => state.isPauseDue(context),
     canPause: ({ context, event }) =>
       event.type === "resource.releaseAsked" &&
       state.isOfOwnLock(context, event) &&
       state.canPauseBy(context, event.byMs),
     isPrepared: ({ context }) => context.call !== null,
+    hasStopped: ({ event }) => fieldOf(event, "output") === true,
     isInterrupted: ({ event }) => state.isInterrupted(fieldOf(event, "error")),
     mayRetry: ({ context }) => state.mayRetry(context),
     hasStepDue: ({ context }) => state.hasStepDue(context),
@@ -124,10 +134,11 @@ const base = setup({
     }),
     acceptRelease: answerRelease(true),
     declineRelease: answerRelease(false),
-    /** Who took the lock by force waits for this: the invocation's signal fired before. */
-    confirmStop: enqueueActions(({ event, enqueue }) => {
-      if (event.type === "resource.revoked" && event.reason !== "expired")
-        enqueue.sendTo(ref("resource", event.resource), { type: "stopped", token: event.token });
+    /** Who took the lock by force waits for this. */
+    confirmStop: enqueueActions(({ context: { lock }, event, enqueue }) => {
+      const isExpired = event.type === "resource.revoked" && event.reason === "expired";
+      if (lock !== null && !isExpired)
+        enqueue.sendTo(ref("resource", lock.resource), { type: "stopped", token: lock.token });
     }),
     leaveLine: enqueueActions(({ context: { spec }, enqueue }) => {
       const lock = spec && lockOf(spec);
@@ -157,19 +168,6 @@ const base = setup({
 /** Completions carry what the machine's own events do not declare. */
 const fieldOf = (event: object, field: "output" | "error"): unknown =>
   (event as { readonly [key: string]: unknown })[field];
-
-const whileLocked = {
-  "lock.renew": { actions: ["renewLock", "planRenewal"] },
-  "resource.expiring": { guard: "isOfOwnLock", actions: "renewLock" },
-  "resource.pause": { guard: "isOfOwnLock", actions: "rememberPause" },
-  "resource.releaseAsked": [
-    { guard: "canPause", actions: ["rememberPause", "acceptRelease"] },
-    { guard: "isOfOwnLock", actions: "declineRelease" },
-  ],
-  "resource.revoked": { guard: "isOfOwnLock", target: "finishing", actions: ["rememberLockLost", "confirmStop"] },
-  "resource.abort": { guard: "isOfOwnLock", target: "releasing", actions: ["rememberAbortedLock", "giveLockBack"] },
-  abort: { target: "releasing", actions: ["rememberAbort", "giveLockBack"] },
-} as const;
 
 const ended = { type: "final", entry: ["tellAgent", "publishEnd"] } as const;
 
@@ -222,8 +220,9 @@ const machine = base.createMachine({
         ],
       },
       on: whileLocked,
-      after: { stepTimeout: { target: "deciding", actions: "rememberTimeout" } },
+      after: { stepTimeout: { target: "ending", actions: "rememberTimeout" } },
     },
+    ...stopStates,
     retrying: {
       always: { guard: "isPauseDue", target: "pausing" },
       on: whileLocked,
@@ -272,22 +271,24 @@ const machine = base.createMachine({
 
 export interface TaskActorOptions {
   readonly runSkill: RunSkill;
+  readonly stopSkill: StopSkill;
 }
 
-/** The kind of actor that a task is; `runSkill` is how its steps reach the world. */
-export function taskActor({ runSkill }: TaskActorOptions): ActorKind {
+/** The kind of actor that a task is; `runSkill` is how its steps reach the world, `stopSkill` how they leave it. */
+export function taskActor({ runSkill, stopSkill }: TaskActorOptions): ActorKind {
   const provided = machine.provide({
     actors: {
       // The call carries its own key: the runtime's id for this run of it would change with each try.
       runSkill: fromPromise(({ input, signal }) => runSkill(input, signal)),
+      stopSkill: fromPromise(({ input, signal }) => stopSkill(input, signal)),
     },
   });
   return defineActor({
     kind: "task",
     machine: provided,
-    version: 2,
-    // Version 1 did not know of pauses.
-    migrate: (stored) => ({ ...stored, context: { ...(stored.context as object), pauseFor: null } }),
+    version: 3,
+    // Version 1 did not know of pauses, version 2 not of the states in which a task stops.
+    migrate: (stored) => ({ ...stored, context: { pauseFor: null, ...(stored.context as object) } }),
     publishStatus: true,
     invocationDeadlineMs: INVOCATION_DEADLINE_MS,
   });

@@ -59,3 +59,18 @@ export class SkillDefinitionError extends TroupeError {
   readonly code = "BAD_SKILL";
   readonly retryable = false;
 }
+
+/** A command could not be started. Nothing was done: install it, or give its path. */
+export class ProcessNotStartedError extends TroupeError {
+  override readonly name = "ProcessNotStartedError";
+  readonly code = "NOT_STARTED";
+  readonly retryable = false;
+  constructor(command: string, options?: ErrorOptions) {
+    super(
+      `The command "${command}" cannot be started (${causeOf(options?.cause)}): install it, or give its path and a folder that is there`,
+      options,
+    );
+  }
+}
+
+const causeOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

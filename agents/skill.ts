@@ -3,18 +3,20 @@
  * small enough to be kept; only an abort is thrown. A skill that throws has not answered: what it did is unknown.
  */
 import type { DevicePlace } from "../actors/messages/event.ts";
-import type { RunSkill, SkillCall, SkillResult } from "../actors/messages/task.ts";
+import type { RunSkill, SkillCall, SkillResult, StopSkill } from "../actors/messages/task.ts";
 import type { Names } from "../nats-config/subjects.ts";
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import { AbortedError } from "../runtime/errors.ts";
 import type { Broker } from "../runtime/port.ts";
 import type { SkillFacts } from "./definition.ts";
 import { ID_FORM } from "./definition-schema.ts";
-import { SkillDefinitionError } from "./errors.ts";
+import { ProcessNotStartedError, SkillDefinitionError } from "./errors.ts";
+import { LiveRuns } from "./live-runs.ts";
 import { runNatsSkill } from "./nats-skill.ts";
 import { suggest } from "./nearest.ts";
 import { NATS_SKILL_PREFIX } from "./plan.ts";
 import { boundResult } from "./skill-result.ts";
+import { stopRemote } from "./stop-remote.ts";
 
 /** What a skill has at hand while it runs. */
 export interface SkillRun {
@@ -62,6 +64,7 @@ export interface SkillDeps {
 export class SkillRegistry {
   readonly #skills = new Map<string, Skill>();
   readonly #deps: Required<SkillDeps>;
+  readonly #live = new LiveRuns();
 
   /** @throws {SkillDefinitionError} Two skills have one id. */
   constructor(skills: readonly Skill[], deps: SkillDeps) {
@@ -90,15 +93,26 @@ export class SkillRegistry {
     const run: SkillRun = { signal, invocationId, deadlineAtMs, device, token, fence, task, step, ...this.#deps };
     try {
       signal.throwIfAborted();
-      return boundResult(await this.#run(call, run));
+      return boundResult(await this.#live.track(task, () => this.#run(call, run)));
     } catch (error) {
       if (error instanceof AbortedError || signal.aborted)
         throw new AbortedError(`Skill "${call.skill}" was aborted`, { cause: error });
+      if (error instanceof ProcessNotStartedError) return { status: "failed", message: error.message };
       return {
         status: "unknown",
         message: `Skill "${call.skill}" threw ${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}`,
       };
     }
+  };
+
+  /**
+   * Waits for the runs of a task in this process, whose signals fired before, and has whoever else may work on it stop. Bound, as
+   * {@link runSkill} is.
+   * @throws {AbortedError} The signal fired before all had ended.
+   */
+  readonly stopSkill: StopSkill = async (call, signal) => {
+    const parts = await Promise.all([this.#live.over(call.task, signal), stopRemote(call, this.#deps)]);
+    return parts.every((isOver) => isOver);
   };
 
   async #run(call: SkillCall, run: SkillRun): Promise<SkillResult> {

@@ -41,7 +41,8 @@ export async function composeNode(options: ComposeOptions): Promise<ComposedNode
   const broker = await connectBroker({ servers, name: `${name} skills` });
   try {
     const skills = new SkillRegistry(options.skills ?? builtInSkills, { broker, names });
-    const kinds = allKinds({ runSkill: skills.runSkill, writeLease: leaseWriter({ broker, names }) });
+    const { runSkill, stopSkill } = skills;
+    const kinds = allKinds({ runSkill, stopSkill, writeLease: leaseWriter({ broker, names }) });
     const node = await startNode({ name, servers, namespace, deviceRoot, kinds, log, ...place });
     const pumps = await startPumps({ node, broker, names, log });
     let stopped: Promise<void> | undefined;

@@ -54,6 +54,7 @@ export const PROBLEMS: Readonly<Record<string, Line>> = {
   DEFINITION_INVALID: { status: 422, title: "Agent definition not valid" },
   VERSION_CONFLICT: { status: 409, title: "This version exists with other content" },
   BAD_SKILL: { status: 422, title: "A skill is declared in a way that cannot run" },
+  NOT_STARTED: { status: 422, title: "A command cannot be started" },
 
   NOT_FOUND: { status: 404, title: "No such path" },
   METHOD_NOT_ALLOWED: { status: 405, title: "Method not allowed" },

@@ -114,6 +114,8 @@ function doorSubjects(ns: string, device: string) {
     ingress: (source: string, type: string) => `${ns}.in.${source}.${type}`,
     ingressAll: `${ns}.in.>`,
     skill: (skill: string) => `${ns}.skill.${skill}`,
+    /** All processes of a skill's service hear it, not one of them. */
+    skillStop: (skill: string) => `${ns}.skill.${skill}.stop`,
 
     deviceEvent: (host: string, dev: string, type: string) => `${device}.${host}.${dev}.event.${type}`,
     deviceEvents: `${device}.*.*.event.>`,

@@ -62,6 +62,18 @@ export interface SkillResult {
 /** How a skill is run: injected into the task kind by the layer above. */
 export type RunSkill = (call: SkillCall, signal: AbortSignal) => Promise<SkillResult>;
 
+/** What a task may have left at work when it is to let its lock go. */
+export interface StopCall {
+  readonly task: string;
+  /** The device whose lock it holds, and its token; null: it holds no device. */
+  readonly driven: { readonly device: DevicePlace; readonly token: number } | null;
+  /** The last attempt, unless it was answered. */
+  readonly attempt: { readonly skill: string; readonly invocationId: string } | null;
+}
+
+/** Stops it all. True: everybody who may work on it said that nothing of it runs any more; injected as {@link RunSkill} is. */
+export type StopSkill = (call: StopCall, signal: AbortSignal) => Promise<boolean>;
+
 export interface TaskSpec {
   readonly agent: string;
   readonly agentVersion: string;

@@ -11,7 +11,7 @@ const nothing = () => Promise.reject(new Error("A replay runs nothing"));
 export async function findKind(kind: string): Promise<ActorKind | undefined> {
   // Loaded here, so that short commands do not pay for it.
   const { allKinds } = await import("../kinds.ts");
-  const known = allKinds({ runSkill: nothing, writeLease: nothing });
+  const known = allKinds({ runSkill: nothing, stopSkill: nothing, writeLease: nothing });
   return known.find((candidate) => candidate.kind === kind);
 }
 

@@ -16,11 +16,21 @@ export interface CommandEvidence {
 }
 
 export type CommandAnswer =
-  | { readonly ok: true; readonly output: unknown; readonly evidence: readonly CommandEvidence[] }
+  | {
+      readonly ok: true;
+      readonly output: unknown;
+      readonly evidence: readonly CommandEvidence[];
+      /** Nothing under the token runs, and nothing will. */
+      readonly stopped?: true;
+    }
   | { readonly ok: false; readonly code: string; readonly error: string };
 
 type Params = Readonly<Record<string, unknown>>;
-type Command = (device: SimulatedDevice, params: Params, clock: Clock) => Promise<CommandAnswer>;
+type Command = (
+  device: SimulatedDevice,
+  params: Params,
+  at: { readonly clock: Clock; readonly signal: AbortSignal },
+) => Promise<CommandAnswer>;
 
 const refRoot = (device: SimulatedDevice): string => `${device.host}/${device.facts.id}`;
 
@@ -32,8 +42,8 @@ const screenFacts = ({ screen }: SimulatedDevice) => ({
   muted: screen.muted,
 });
 
-const screenshot: Command = async (device, _params, clock) => {
-  const { n, frames } = await device.freshCapture();
+const screenshot: Command = async (device, _params, { clock, signal }) => {
+  const { n, frames } = await device.freshCapture(signal);
   const filename = frameName(n);
   const sha256 = createHash("sha256").update(frames[2]).digest("hex");
   const output = { filename, width: FRAME_WIDTH, height: FRAME_HEIGHT, sha256 };
@@ -41,8 +51,8 @@ const screenshot: Command = async (device, _params, clock) => {
   return { ok: true, output, evidence: [{ kind: "screenshot", at: clock.now(), ref, data: output }] };
 };
 
-const frame: Command = async (device, _params, clock) => {
-  const capture = await device.freshCapture();
+const frame: Command = async (device, _params, { clock, signal }) => {
+  const capture = await device.freshCapture(signal);
   const output = device.analyse(capture);
   // A degraded analysis measured nothing: it is an answer, but no evidence.
   if ("error" in output) return { ok: true, output, evidence: [] };
@@ -50,7 +60,7 @@ const frame: Command = async (device, _params, clock) => {
   return { ok: true, output, evidence: [{ kind: "frame_analysis", at: clock.now(), ref, data: output }] };
 };
 
-const press: Command = async (device, params, clock) => {
+const press: Command = async (device, params, { clock, signal }) => {
   const { key } = params;
   if (!isKey(key)) {
     return {
@@ -59,12 +69,13 @@ const press: Command = async (device, params, clock) => {
       error: `The key ${JSON.stringify(key) ?? "undefined"} is not on the remote: use one of ${KEYS.join(", ")}`,
     };
   }
-  await device.press(key);
+  await device.press(key, signal);
   const output = { key, screen: screenFacts(device) };
   return { ok: true, output, evidence: [{ kind: "key_press", at: clock.now(), data: output }] };
 };
 
-const powerCycle: Command = async (device, _params, clock) => {
+/** Goes on though it is to stop: a device that was left without power would be worse. */
+const powerCycle: Command = async (device, _params, { clock }) => {
   await device.powerCycle();
   const output = { via: device.facts.capabilities.power ?? "reboot", screen: screenFacts(device) };
   return { ok: true, output, evidence: [{ kind: "power_cycle", at: clock.now(), data: output }] };
@@ -79,15 +90,15 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map([
   ["power_cycle", powerCycle],
 ]);
 
-/** Runs one command on the device. Refusals are answers; it does not throw for anything that a caller sent. */
+/** Runs one command on the device. Refusals are answers; of what a caller sends only the signal makes it throw. */
 export async function runCommand(
   device: SimulatedDevice,
   command: string,
   params: Params,
-  clock: Clock,
+  at: { readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<CommandAnswer> {
   const known = COMMANDS.get(command);
-  if (known !== undefined) return await known(device, params, clock);
+  if (known !== undefined) return await known(device, params, at);
   return {
     ok: false,
     code: "UNKNOWN_COMMAND",

@@ -78,9 +78,9 @@ export class SimulatedDevice {
     this.#screen = pressKey(this.#screen, key);
   }
 
-  async press(key: Key): Promise<void> {
+  async press(key: Key, signal?: AbortSignal): Promise<void> {
     this.#driven();
-    await sleep(this.#clock, KEY_MS);
+    await sleep(this.#clock, KEY_MS, signal);
     this.#screen = pressKey(this.#screen, key);
     this.#driven();
   }
@@ -94,9 +94,9 @@ export class SimulatedDevice {
   }
 
   /** Waits for three frames taken after the call, so that what was done before shows in them. */
-  async freshCapture(): Promise<Capture> {
+  async freshCapture(signal?: AbortSignal): Promise<Capture> {
     this.#driven();
-    await sleep(this.#clock, CAPTURE_MS);
+    await sleep(this.#clock, CAPTURE_MS, signal);
     return this.capture();
   }
 

@@ -1,9 +1,11 @@
 /**
  * The device's door: what its driver lets in. Invariant: a command runs only under a token that the lock's lease shows and that
- * no newer one came after, one at a time, and once per invocation id. Whatever cannot be checked is refused.
+ * no newer one came after, one at a time, and once per invocation id. Whatever cannot be checked is refused. After the answer to a
+ * stop nothing runs under its token any more.
  */
 import { judgeToken, type Lease, type LeaseVerdict } from "../../actors/index.ts";
 import { type Clock, sleep } from "../../runtime/clock.ts";
+import { AbortedError } from "../../runtime/errors.ts";
 import { isObject } from "../json.ts";
 import type { CommandAnswer } from "./commands.ts";
 import type { TokenFile } from "./token-file.ts";
@@ -17,6 +19,8 @@ export interface DeviceCommand {
 
 /** Answers kept for repeats of the same invocation: far more than a device gets within a call's longest deadline. */
 export const ANSWERS_LIMIT = 1_000;
+/** Stopped tokens kept, the latest: older ones are over by the lease long since. */
+const STOPPED_LIMIT = 100;
 /** Commands waiting for the device at most. At it: busy, try again. */
 export const QUEUE_LIMIT = 100;
 
@@ -31,7 +35,18 @@ export interface DoorDeps {
   readonly clock: Clock;
   /** Reads who may drive the device just now; null: nobody was ever granted. */
   readonly readLease: () => Promise<Lease | null>;
-  readonly run: (command: DeviceCommand) => Promise<CommandAnswer>;
+  /** Settles once nothing of the command runs any more; the signal asks for that at once. */
+  readonly run: (command: DeviceCommand, signal: AbortSignal) => Promise<CommandAnswer>;
+}
+
+interface Unreadable {
+  readonly cause: string;
+}
+
+interface Running {
+  readonly token: number;
+  readonly controller: AbortController;
+  readonly over: Promise<unknown>;
 }
 
 const refused = (code: string, error: string): CommandAnswer => ({ ok: false, code, error });
@@ -39,7 +54,9 @@ const refused = (code: string, error: string): CommandAnswer => ({ ok: false, co
 export class DeviceDoor {
   readonly #deps: DoorDeps;
   readonly #answers = new Map<string, { readonly token: number; readonly answer: Promise<CommandAnswer> }>();
+  readonly #stopped = new Set<number>();
   #queue: Promise<unknown> = Promise.resolve();
+  #running: Running | null = null;
   #waiting = 0;
 
   constructor(deps: DoorDeps) {
@@ -48,6 +65,7 @@ export class DeviceDoor {
 
   /** Answers one request body. Never rejects: what goes wrong is in the answer. */
   async handle(body: unknown): Promise<CommandAnswer> {
+    if (isObject(body) && body["stop"] === true) return await this.#stop(body["token"]);
     const command = readCommand(body);
     if ("ok" in command) return command;
     const earlier = this.#answers.get(command.invocationId);
@@ -63,8 +81,27 @@ export class DeviceDoor {
     return await answer;
   }
 
+  /** Ends what runs under a token, for good. One that was never issued is refused: it would shut its holder to be out. */
+  async #stop(token: unknown): Promise<CommandAnswer> {
+    if (!isToken(token)) return noToken(token);
+    if (this.#running?.token !== token) {
+      const verdict = await this.#judge(token);
+      if (verdict !== "good" && verdict !== "over") return this.#unknown(token, verdict);
+    }
+    this.#stopped.add(token);
+    if (this.#stopped.size > STOPPED_LIMIT) this.#stopped.delete(Math.min(...this.#stopped));
+    const running = this.#running;
+    if (running?.token === token) {
+      running.controller.abort(new AbortedError("Its task was stopped"));
+      await running.over;
+    }
+    return { ok: true, stopped: true, output: null, evidence: [] };
+  }
+
   #stale({ token }: DeviceCommand): CommandAnswer | undefined {
     const { device, tokens } = this.#deps;
+    if (this.#stopped.has(token))
+      return refused("STOPPED", `What runs under token ${token} of the device "${device}" was stopped: stop acting`);
     if (token >= tokens.highest) return undefined;
     return refused(
       "STALE_TOKEN",
@@ -83,22 +120,25 @@ export class DeviceDoor {
         const why = "the lock was given back, has ended or has a newer holder";
         return refused("STALE_TOKEN", `Token ${token} of the device "${device}" is over: stop acting, ${why}`);
       }
-      if (clock.monotonic() >= untilMs) {
-        return verdict === "ahead"
-          ? refused(
-              "UNKNOWN_TOKEN",
-              `Token ${token} of the device "${device}" was never issued: take the device's lock and send its token`,
-            )
-          : refused(
-              "LEASE_UNREADABLE",
-              `Whether token ${token} of the device "${device}" is good cannot be read: try again (${verdict.cause})`,
-            );
-      }
+      if (clock.monotonic() >= untilMs) return this.#unknown(token, verdict);
       await sleep(clock, LEASE_PAUSE_MS);
     }
   }
 
-  async #judge(token: number): Promise<LeaseVerdict | { readonly cause: string }> {
+  #unknown(token: number, verdict: "ahead" | Unreadable): CommandAnswer {
+    const { device } = this.#deps;
+    return verdict === "ahead"
+      ? refused(
+          "UNKNOWN_TOKEN",
+          `Token ${token} of the device "${device}" was never issued: take the device's lock and send its token`,
+        )
+      : refused(
+          "LEASE_UNREADABLE",
+          `Whether token ${token} of the device "${device}" is good cannot be read: try again (${verdict.cause})`,
+        );
+  }
+
+  async #judge(token: number): Promise<LeaseVerdict | Unreadable> {
     try {
       return judgeToken(await this.#deps.readLease(), token, this.#deps.clock.now());
     } catch (error) {
@@ -114,6 +154,9 @@ export class DeviceDoor {
       if (refusal !== undefined) return refusal;
       // Only now: a token that was never issued must not shut the door to those that were.
       await this.#deps.tokens.raise(command.token);
+      const running = this.#running;
+      if (running !== null && running.token < command.token)
+        running.controller.abort(new AbortedError("A newer holder came"));
       return await this.#inTurn(command);
     } catch (error) {
       // Kept as the answer: what may have been half done is done anew only on purpose, under a new key.
@@ -133,9 +176,24 @@ export class DeviceDoor {
     try {
       await before;
       // While it waited the lock may have ended, or a newer holder come in.
-      return this.#stale(command) ?? (await this.#withoutLease(command)) ?? (await this.#deps.run(command));
+      const refusal = this.#stale(command) ?? (await this.#withoutLease(command)) ?? this.#stale(command);
+      return refusal ?? (await this.#run(command, done.promise));
     } finally {
+      this.#running = null;
       done.resolve();
+    }
+  }
+
+  async #run(command: DeviceCommand, over: Promise<unknown>): Promise<CommandAnswer> {
+    const controller = new AbortController();
+    const { signal } = controller;
+    this.#running = { token: command.token, controller, over };
+    try {
+      return await this.#deps.run(command, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      const why = signal.reason instanceof Error ? signal.reason.message : "It was aborted";
+      return refused("STOPPED", `The command "${command.command}" was stopped before its end: ${why}`);
     }
   }
 
@@ -149,6 +207,14 @@ export class DeviceDoor {
   }
 }
 
+const isToken = (token: unknown): token is number => Number.isSafeInteger(token) && (token as number) >= 1;
+
+const noToken = (token: unknown): CommandAnswer =>
+  refused(
+    "NO_TOKEN",
+    `The token ${JSON.stringify(token) ?? "undefined"} is no whole number above 0: send the one that the lock granted`,
+  );
+
 function readCommand(body: unknown): DeviceCommand | CommandAnswer {
   if (!isObject(body))
     return refused("BAD_REQUEST", "The command is not a JSON object: send { command, params, token, invocationId }");
@@ -157,12 +223,7 @@ function readCommand(body: unknown): DeviceCommand | CommandAnswer {
   if (token === undefined || token === null) {
     return refused("NO_TOKEN", 'The field "token" is missing: take the device\'s lock and send its fencing token');
   }
-  if (typeof token !== "number" || !Number.isSafeInteger(token) || token < 1) {
-    return refused(
-      "NO_TOKEN",
-      `The token ${JSON.stringify(token)} is no whole number above 0: send the one that the lock granted`,
-    );
-  }
+  if (!isToken(token)) return noToken(token);
   if (typeof invocationId !== "string" || invocationId === "") {
     return refused("BAD_REQUEST", 'The field "invocationId" is missing: send one that repeats of the same call share');
   }

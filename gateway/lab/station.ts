@@ -55,9 +55,9 @@ export class Station {
       tokens,
       clock: deps.clock,
       readLease: () => readLease(deps, name),
-      run: ({ command, params, token, invocationId }) => {
+      run: ({ command, params, token, invocationId }, signal) => {
         deps.log.info({ device: facts.id, command, token, invocationId }, "command runs");
-        return runCommand(device, command, params, deps.clock);
+        return runCommand(device, command, params, { clock: deps.clock, signal });
       },
     });
     return new Station(deps, device, door);

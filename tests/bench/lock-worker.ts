@@ -9,7 +9,11 @@ import { serve } from "./process.ts";
 const [servers = "", name = "locks"] = process.argv.slice(2);
 const broker = await connectBroker({ servers });
 const nothing = () => Promise.reject(new Error("The bench runs no skill"));
-const kinds = systemKinds({ runSkill: nothing, writeLease: leaseWriter({ broker, names: makeNames() }) });
+const kinds = systemKinds({
+  runSkill: nothing,
+  stopSkill: nothing,
+  writeLease: leaseWriter({ broker, names: makeNames() }),
+});
 const node = await startNode({ name, servers, kinds });
 serve(
   {},

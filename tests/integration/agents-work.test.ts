@@ -46,10 +46,11 @@ beforeAll(async () => {
     if (message.reply !== undefined) broker.publish(message.reply, new TextEncoder().encode(JSON.stringify(answer)));
   });
   const skills = new SkillRegistry(builtInSkills, { broker, names });
+  const { runSkill, stopSkill } = skills;
   node = await startNode({
     name: "n1",
     servers: server.url,
-    kinds: [...systemKinds({ runSkill: skills.runSkill, writeLease: leaseWriter({ broker, names }) }), agentKind],
+    kinds: [...systemKinds({ runSkill, stopSkill, writeLease: leaseWriter({ broker, names }) }), agentKind],
     verifyDeterminism: true,
   });
   const { id, plan } = await new AgentRegistry({ broker, names, skills: skills.facts }).register(LAB_WATCHER);

@@ -3,9 +3,11 @@ import { describe, expect, test } from "vitest";
 import type { SkillCall, SkillResult, Step, TaskSpec } from "../../actors/messages/task.ts";
 import { taskActor } from "../../actors/task.ts";
 import type { TaskContext } from "../../actors/task-state.ts";
+import { STOP_WAIT_MS } from "../../actors/task-stop.ts";
 import { DrivenActor, START_MS } from "../support/machine.ts";
 
-const kind = taskActor({ runSkill: () => Promise.reject(new Error("Driven by hand: nothing runs here")) });
+const nothing = () => Promise.reject(new Error("Driven by hand: nothing runs here"));
+const kind = taskActor({ runSkill: nothing, stopSkill: nothing });
 const LOCK = "sunri-pi1:device2";
 const RESOURCE = `resource/${LOCK}`;
 const TTL_MS = 30_000;
@@ -100,22 +102,61 @@ describe("a task that is asked to pause", () => {
 });
 
 describe("a task that loses its device by force", () => {
-  test("stops what runs, confirms it, and says who took it and why", () => {
+  const all = {
+    task: "t1",
+    driven: { device: place, token: 7 },
+    attempt: { skill: "look", invocationId: "t1/one/1" },
+  };
+
+  test("stops what runs, confirms it once nothing does, and says who took it and why", () => {
     const actor = running().clear().send(taken, RESOURCE);
-    expect(actor.value).toBe("failed");
-    expect(actor.invocations).toEqual([]);
+    expect(actor.value).toBe("losing");
+    expect(actor.invocations).toEqual(["stop"]);
+    expect(actor.spawned).toEqual([{ child: "stop", input: all }]);
+    expect(actor.sent).toEqual([]);
+    expect(actor.resolve(true, "stop").value).toBe("failed");
     expect(actor.sent).toContainEqual({ to: RESOURCE, event: { type: "stopped", token: 7 } });
     expect(contextOf(actor).reason).toBe('lock_lost: taken over by "client/ops": a demo');
     const { error } = contextOf(actor).steps[0] ?? {};
     expect(error).toBe("The lock was lost while the step ran");
   });
 
-  test("gives up and releases when the policy aborts it", () => {
+  test.each([
+    ["somebody would not say that he stopped", (actor: DrivenActor) => actor.resolve(false, "stop")],
+    ["nobody could be asked", (actor: DrivenActor) => actor.reject({ name: "Error", message: "x" }, "stop")],
+    ["nothing was heard in time", (actor: DrivenActor) => actor.advance(STOP_WAIT_MS)],
+  ])("gives no word when %s", (_case, end) => {
+    const actor = end(running().clear().send(taken, RESOURCE));
+    expect(actor.value).toBe("failed");
+    expect(actor.sentTo(RESOURCE)).toEqual([]);
+  });
+
+  test("between two tries has the last one stopped too: its time may have been up while others worked on it", () => {
+    const actor = running().advance(TIMEOUT_MS).resolve(false, "stop").clear();
+    expect(actor.value).toBe("retrying");
+    expect(actor.send(taken, RESOURCE).spawned).toEqual([{ child: "stop", input: all }]);
+  });
+
+  test("gives up, and releases once nothing runs, when the policy aborts it", () => {
     const actor = running()
       .clear()
       .send({ type: "resource.abort", resource: LOCK, token: 7, by: "task/critical" }, RESOURCE);
+    expect(actor.spawned).toEqual([{ child: "stop", input: all }]);
+    expect(actor.sent).toEqual([]);
+    actor.resolve(true, "stop");
     expect(actor.sent).toEqual([{ to: RESOURCE, event: { type: "release", token: 7 } }]);
     expect(contextOf(actor)).toMatchObject({ outcome: "aborted", reason: 'preempted by "task/critical"' });
+  });
+
+  test("keeps its lock alive while it stops, and confirms a takeover that comes meanwhile", () => {
+    const actor = running()
+      .advance(TTL_MS / 3 - 1)
+      .send({ type: "abort", reason: "enough" });
+    expect(actor.clear().advance(1).sentTo(RESOURCE)).toEqual(["renew"]);
+    expect(actor.clear().send(taken, RESOURCE).value).toBe("losing");
+    actor.resolve(true, "stop");
+    expect(actor.sentTo(RESOURCE)).toEqual(["stopped"]);
+    expect(contextOf(actor)).toMatchObject({ outcome: "aborted", reason: "enough" });
   });
 });
 

@@ -6,7 +6,8 @@ import type { TaskContext } from "../../actors/task-state.ts";
 import { ARGS_LIMIT_BYTES, KEPT_LIMIT_BYTES } from "../../actors/task-steps.ts";
 import { DrivenActor, START_MS } from "../support/machine.ts";
 
-const kind = taskActor({ runSkill: () => Promise.reject(new Error("Driven by hand: nothing runs here")) });
+const nothing = () => Promise.reject(new Error("Driven by hand: nothing runs here"));
+const kind = taskActor({ runSkill: nothing, stopSkill: nothing });
 const LOCK = "sunri-pi1:device2";
 const TTL_MS = 30_000;
 const TIMEOUT_MS = 20_000;
@@ -59,6 +60,8 @@ const running = (more: Partial<TaskSpec> = {}) => task(more).send(granted, `reso
 const contextOf = (actor: DrivenActor) => actor.context as TaskContext;
 const callOf = (actor: DrivenActor) => actor.spawned.at(-1)?.input as SkillCall;
 const finished = (actor: DrivenActor) => actor.sent.filter(({ to }) => to === AGENT).map(({ event }) => event);
+/** What was at work has ended. */
+const stop = (actor: DrivenActor) => actor.resolve(true, "stop");
 const states = (actor: DrivenActor) => contextOf(actor).steps.map(({ status }) => status);
 
 describe("task", () => {
@@ -200,7 +203,7 @@ describe("task", () => {
 
   test.each([
     ["it throws", (actor: DrivenActor) => actor.reject(boom), "look/1"],
-    ["it takes too long", (actor: DrivenActor) => actor.advance(TIMEOUT_MS), "look/1"],
+    ["it takes too long", (actor: DrivenActor) => stop(actor.advance(TIMEOUT_MS)), "look/1"],
     ["it says unknown", (actor: DrivenActor) => actor.resolve({ status: "unknown", message: "x" }), "look/1"],
     ["it says failed", (actor: DrivenActor) => actor.resolve({ status: "failed", message: "x" }), "look/2"],
     ["it gives no result", (actor: DrivenActor) => actor.resolve("x"), "look/2"],
@@ -249,7 +252,10 @@ describe("task", () => {
     const actor = running().advance(TIMEOUT_MS - 1);
     expect(actor.value).toBe("running");
     actor.advance(1);
-    expect(actor.value).toBe("releasing");
+    expect(actor.value).toBe("ending");
+    // What else works on it goes on: a service or a driver is asked again under the same key.
+    expect(actor.spawned.at(-1)?.input).toEqual({ task: "t1", driven: null, attempt: null });
+    expect(stop(actor).value).toBe("releasing");
     expect(actor.invocations).toEqual([]);
     expect(contextOf(actor).reason).toBe(`Step "look": No result within ${TIMEOUT_MS} ms`);
   });
@@ -307,6 +313,11 @@ describe("task", () => {
     const actor = make();
     expect(actor.value).toBe(state);
     actor.clear().send({ type: "abort", reason: "The operator said so" });
+    if (command === "release") {
+      expect(actor.value).toBe("stopping");
+      expect(actor.sentTo(`resource/${LOCK}`)).toEqual([]);
+      stop(actor);
+    }
     expect(actor.value).toBe("releasing");
     expect(actor.sentTo(`resource/${LOCK}`)).toEqual([command]);
     expect(actor.invocations).toEqual([]);
@@ -331,7 +342,7 @@ describe("task", () => {
       message: "stop",
     });
     expect(actor.value).toBe("running");
-    actor.send({ type: "abort", reason: "stop" }).send(released);
+    stop(actor.send({ type: "abort", reason: "stop" })).send(released);
     expect(actor.value).toBe("aborted");
     expect(contextOf(actor).steps).toMatchObject([{ attempt: 1 }]);
   });
@@ -432,6 +443,7 @@ test("a task ends in one final state with one report, and drives nothing without
     "unknown",
     "bare",
     "boom",
+    "stopped",
     "abort",
     "revoke",
     "release",
@@ -442,13 +454,15 @@ test("a task ends in one final state with one report, and drives nothing without
   fc.assert(
     fc.property(fc.array(happening, { maxLength: 25 }), fc.integer({ min: 0, max: 2 }), (happenings, retries) => {
       const actor = running({ steps: [step("a", { retries }), step("b", { retries })] });
-      const settle = (result: unknown) => (actor.invocations.length > 0 ? actor.resolve(result) : actor);
+      const isRunning = () => actor.invocations.includes("skill");
+      const settle = (result: unknown) => (isRunning() ? actor.resolve(result) : actor);
       const acts: Record<string, () => unknown> = {
         done: () => settle(done),
         fail: () => settle({ status: "failed" }),
         unknown: () => settle({ status: "unknown" }),
         bare: () => settle({ status: "succeeded" }),
-        boom: () => (actor.invocations.length > 0 ? actor.reject(boom) : actor),
+        boom: () => (isRunning() ? actor.reject(boom) : actor),
+        stopped: () => (actor.invocations.includes("stop") ? stop(actor) : actor),
         abort: () => actor.send({ type: "abort", reason: "stop" }),
         revoke: () => actor.send(revoked),
         release: () => actor.send(released),
@@ -462,6 +476,7 @@ test("a task ends in one final state with one report, and drives nothing without
         if (actor.invocations.length > 0) expect(contextOf(actor).lock).not.toBeNull();
       }
       if (!actor.isDone) actor.send({ type: "abort", reason: "end" });
+      if (actor.invocations.includes("stop")) stop(actor);
       if (!actor.isDone) actor.advance(RELEASE_WAIT_MS);
       expect(actor.isDone).toBe(true);
       expect(finished(actor)).toHaveLength(1);

@@ -1,5 +1,6 @@
 /** The device's door: fencing tokens, idempotence, order, and what it remembers over a restart. */
 import fc from "fast-check";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -40,7 +41,7 @@ const anyLease = async (): Promise<Lease> => ({
 
 /** A door whose device counts what reached it. */
 async function openDoor(
-  run?: (command: DeviceCommand) => Promise<CommandAnswer>,
+  run?: (command: DeviceCommand, signal: AbortSignal) => Promise<CommandAnswer>,
   tokens?: TokenFile,
   readLease: () => Promise<Lease | null> = anyLease,
   clock: Clock = systemClock,
@@ -51,9 +52,9 @@ async function openDoor(
     tokens: tokens ?? (await openTokenFile(tokenPath())),
     clock,
     readLease,
-    run: async (one) => {
+    run: async (one, signal) => {
       ran.push(one);
-      return run === undefined ? { ok: true, output: ran.length, evidence: [] } : await run(one);
+      return run === undefined ? { ok: true, output: ran.length, evidence: [] } : await run(one, signal);
     },
   });
   return { door, ran };
@@ -207,6 +208,51 @@ describe("DeviceDoor.handle()", () => {
     expect(ran).toHaveLength(before + 1);
   });
 
+  test("stops what runs under a token, answers once it has ended, and lets nothing under that token in again", async () => {
+    const [began, ended] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const { door, ran } = await openDoor(async (_command, signal) => {
+      began.resolve();
+      await once(signal, "abort");
+      await ended.promise;
+      throw signal.reason;
+    });
+    const first = door.handle(command(3, "a"));
+    const second = door.handle(command(3, "b"));
+    await began.promise;
+    let answered = false;
+    const stopping = door.handle({ stop: true, token: 3 }).finally(() => (answered = true));
+    expect(await door.handle({ stop: true, token: 2 })).toMatchObject({ ok: true, stopped: true });
+    expect(answered).toBe(false);
+    ended.resolve();
+    expect(await stopping).toEqual({ ok: true, stopped: true, output: null, evidence: [] });
+    expect(await first).toMatchObject({ ok: false, code: "STOPPED" });
+    expect(await second).toMatchObject({ ok: false, code: "STOPPED" });
+    expect(await door.handle(command(3, "c"))).toMatchObject({ ok: false, code: "STOPPED" });
+    expect(ran).toHaveLength(1);
+  });
+
+  test("stops what runs under an older token when a newer holder comes", async () => {
+    const began = Promise.withResolvers<void>();
+    const { door } = await openDoor(async ({ token }, signal) => {
+      if (token === 4) return { ok: true, output: "mine", evidence: [] };
+      began.resolve();
+      await once(signal, "abort");
+      throw signal.reason;
+    });
+    const old = door.handle(command(3, "a"));
+    await began.promise;
+    expect(await door.handle(command(4, "b"))).toMatchObject({ ok: true, output: "mine" });
+    expect(await old).toMatchObject({ ok: false, code: "STOPPED" });
+  });
+
+  test("stops nothing under a token that was never issued: it would shut its holder to be out", async () => {
+    const { door } = await openDoor();
+    expect(await door.handle({ stop: true, token: 101 })).toMatchObject({ ok: false, code: "UNKNOWN_TOKEN" });
+    expect(await door.handle({ stop: true })).toMatchObject({ ok: false, code: "NO_TOKEN" });
+    const unread = await openDoor(undefined, undefined, () => Promise.reject(new Error("away")));
+    expect(await unread.door.handle({ stop: true, token: 1 })).toMatchObject({ ok: false, code: "LEASE_UNREADABLE" });
+  });
+
   test("answers anything with a refusal or a result, and never throws", async () => {
     const { door } = await openDoor();
     const bodies = fc.oneof(
@@ -267,7 +313,7 @@ describe("runCommand()", () => {
     const clock = new SimClock();
     const device = new SimulatedDevice("sunri-pi1", labHost("sunri-pi1")?.devices[1] as never, clock);
     const run = async (name: string, params = {}) => {
-      const answer = runCommand(device, name, params, clock);
+      const answer = runCommand(device, name, params, { clock, signal: new AbortController().signal });
       await clock.advanceAsync(2_000);
       return await answer;
     };
