@@ -15,6 +15,9 @@ import { type RunnableKind, runnable } from "../../runtime/runnable.ts";
 /** A round, recognisable time: 2026-01-01T00:00:00Z. */
 export const START_MS = 1_767_225_600_000;
 
+/** Beyond what any sender of a stored state had numbered. */
+const STORED_NUMBERS = 1_000;
+
 export interface Sent {
   readonly to: string;
   readonly event: EventLike;
@@ -33,10 +36,16 @@ export class DrivenActor {
   answer: unknown;
   #state: ActorState = newState();
   readonly #seqs = new Map<string, number>();
+  #numbered = 0;
 
-  constructor(kind: ActorKind, id: string) {
+  /** `stored`: as some version of the kind left it. */
+  constructor(kind: ActorKind, id: string, stored?: Uint8Array) {
     this.kind = runnable(kind);
     this.id = id;
+    if (stored === undefined) return;
+    this.#state = decodeState(stored, encodeOutbox(this.#state), this.kind, this.kind.runner);
+    this.timeMs = this.#state.timeMs;
+    this.#numbered = STORED_NUMBERS;
   }
 
   get value(): unknown {
@@ -62,7 +71,7 @@ export class DrivenActor {
 
   /** An ask from `sender`, which is a client unless it is a `kind/id`. */
   send(event: EventLike, sender = "client-1"): this {
-    const seq = (this.#seqs.get(sender) ?? 0) + 1;
+    const seq = (this.#seqs.get(sender) ?? this.#numbered) + 1;
     this.#seqs.set(sender, seq);
     this.#apply({ tag: Tag.Ask, sender, seq, low: seq, ttlMs: 0, lane: 2, event });
     return this;
