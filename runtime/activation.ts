@@ -57,6 +57,8 @@ export class Activation {
   wakeSeq = 0;
   queued = false;
   lastUsedMs = 0;
+  /** How far its time, which never goes back, is ahead of this node's clock, in ms: a former owner's clock may have been fast. */
+  aheadMs = 0;
   timerHandle: TimerHandle | undefined;
   readonly running = new Map<string, { readonly startedBy: number; readonly controller: AbortController }>();
   watchers: Map<string, Watcher> | null = null;

@@ -152,6 +152,7 @@ export class Engine {
     activation.phase = "live";
     this.unwoken.delete(activation.key);
     activation.lastUsedMs = this.options.clock.monotonic();
+    activation.aheadMs = Math.max(0, activation.state.timeMs - this.options.clock.now());
     this.performer.resume(activation);
     this.scheduler.markRunnable(activation);
     this.scheduler.serve();
@@ -235,7 +236,7 @@ export class Engine {
       }
     } else if (!isCurrent(state, input)) return;
 
-    const timeMs = Math.max(state.timeMs, this.options.clock.now());
+    const timeMs = Math.max(state.timeMs, this.options.clock.now() + activation.aheadMs);
     let applied: Applied;
     let poison: string | null = null;
     try {

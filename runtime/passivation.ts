@@ -9,6 +9,11 @@ import { nextDueMs } from "./timers.ts";
 
 /** A timer nearer than this keeps its actor in memory, in ms: leaving and returning would cost more. */
 export const STAY_FOR_TIMER_MS = 10_000;
+/**
+ * An actor with timers whose time is ahead by more than this stays too, in ms: when it is loaded again its time goes on where it
+ * stood, so its timers would be late by as long as it was away, up to this.
+ */
+const STAY_AHEAD_MS = 1_000;
 /** Actors that leave in one sweep at most: bounds the pause of the event loop. */
 const LEAVE_AT_ONCE = 10_000;
 
@@ -23,7 +28,7 @@ export function passivateIdle(engine: Engine): void {
     if (now - activation.lastUsedMs < activation.kind.passivateAfterMs || activation.isFrozen) continue;
     if (!engine.saver.isEvictable(activation)) continue;
     const due = nextDueMs(activation);
-    if (due !== undefined && due - clock.now() < STAY_FOR_TIMER_MS) continue;
+    if (due !== undefined && (due - clock.now() < STAY_FOR_TIMER_MS || activation.aheadMs > STAY_AHEAD_MS)) continue;
     left++;
     if (due === undefined) leave(engine, activation);
     else void leaveWithTimer(engine, activation, due);

@@ -11,11 +11,12 @@ export type Inject = (activation: Activation, input: Input, body: Uint8Array) =>
 
 const LANE = priorityRank("high");
 
-/** Due time of the actor's earliest timer that is due after `afterMs`, in ms since 1970, or undefined. */
+/** When the actor's earliest timer after `afterMs` is due, or undefined; by this node's clock, in ms since 1970. */
 export function nextDueMs(activation: Activation, afterMs = Number.NEGATIVE_INFINITY): number | undefined {
   let next: number | undefined;
   for (const { dueAtMs } of activation.state.timers.values()) {
-    if (dueAtMs > afterMs && (next === undefined || dueAtMs < next)) next = dueAtMs;
+    const dueMs = dueAtMs - activation.aheadMs;
+    if (dueMs > afterMs && (next === undefined || dueMs < next)) next = dueMs;
   }
   return next;
 }
@@ -44,7 +45,7 @@ export function disarmTimers(clock: Clock, activation: Activation): void {
 
 function fireDue(activation: Activation, inject: Inject, nowMs: number): void {
   const due = [...activation.state.timers]
-    .filter(([, timer]) => timer.dueAtMs <= nowMs)
+    .filter(([, timer]) => timer.dueAtMs - activation.aheadMs <= nowMs)
     .sort(([, a], [, b]) => a.dueAtMs - b.dueAtMs);
   for (const [id, timer] of due) {
     const input: Input = {
