@@ -1,4 +1,7 @@
-/** The real world of the command line. Invariant: it wires streams, clock and connection to the commands and decides nothing. */
+/**
+ * The real world of the command line. Invariant: it wires streams, clock and connection to the commands and decides nothing; once
+ * a command has ended and its output is out, so has the process.
+ */
 import { systemClock } from "../runtime/clock.ts";
 import { connect } from "../runtime/client.ts";
 import { VERSION } from "../runtime/version.ts";
@@ -26,4 +29,15 @@ export async function main(cliPath: string): Promise<void> {
     },
     VERSION,
   );
+  await Promise.all([process.stdout, process.stderr].map(flushed));
+  // The client of NATS leaves its socket open to a server that accepts connections and says nothing.
+  process.exit();
+}
+
+/** Resolves when all that was written is out, or nobody reads it any more. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream.destroyed) resolve();
+    else stream.write("", () => resolve());
+  });
 }

@@ -39,6 +39,8 @@ export interface BrokerOptions {
 
 /** Pause between two attempts to connect, in ms: short, as the server is usually on this host. */
 const CONNECT_PAUSE_MS = 100;
+/** A server that accepts the connection and says nothing for this long is not there, in ms. The client's own 20 s try a person. */
+const CONNECT_TIMEOUT_MS = 5_000;
 /** A flush unanswered for this long is given up, in ms. */
 const FLUSH_TIMEOUT_MS = 5_000;
 /** The server's default, in bytes, should it not say. */
@@ -54,6 +56,7 @@ export async function connectBroker(options: BrokerOptions): Promise<Broker & { 
     servers: typeof options.servers === "string" ? options.servers.split(",") : [...options.servers],
     maxReconnectAttempts: -1,
     reconnectTimeWait: CONNECT_PAUSE_MS,
+    timeout: CONNECT_TIMEOUT_MS,
     pingInterval: 2_000,
     maxPingOut: 2,
     noAsyncTraces: true,

@@ -1,8 +1,10 @@
 /** The `troupe` command as real processes on a real server. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type AddressInfo, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -184,4 +186,16 @@ test("`node` drains on SIGTERM and ends 0; what it stored is there for the next 
   expect(await troupe("query", "resource", "pi:d1", "--deadline", "500ms")).toMatchObject({ exit: 3 });
   node = await serve("node", "--name", "node1");
   expect(await json("query", "resource", "pi:d1")).toMatchObject({ context: { token: 1 } });
+});
+
+test("a command ends 3, by itself, at a server that accepts connections and says nothing", async () => {
+  const silent = createServer().listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const url = `nats://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  try {
+    const { exit, err } = await troupe("nodes", "--url", url);
+    expect([exit, err]).toEqual([3, `troupe: No NATS server answers at ${url}: start one, or set NATS_URL\n`]);
+  } finally {
+    silent.close();
+  }
 });
