@@ -42,7 +42,7 @@ export function requesterOf(
 }
 
 const bad = (message: string): Problem => ({ code: "BAD_REQUEST", message });
-const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 100) ?? "undefined";
+const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 100) ?? "(missing)";
 const isWhole = (value: unknown, min: number, max: number): boolean =>
   Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max;
 
@@ -65,7 +65,8 @@ export function problemOf(lock: ResourceContext, event: ResourceMessage, who: st
     case "bump":
       return (
         operatorProblem(event, who) ??
-        (positionOf(lock.queue, event.waiter) > 0 ? null : notWaiting(lock, event.waiter))
+        (typeof event.waiter === "string" ? null : bad("The command names whom to serve next: waiter")) ??
+        (positionOf(lock.queue, event.waiter) > 0 ? null : notInLine(lock, event.waiter))
       );
     case "takeover":
       return operatorProblem(event, who) ?? ttlProblem(event.ttlMs) ?? takeoverProblem(lock, event);
@@ -122,7 +123,7 @@ type WithToken = ResourceMessage & { type: "release" | "renew" | "yield" | "answ
 
 function tokenProblem(lock: ResourceContext, event: WithToken, who: string | null): Problem | null {
   const held = heldUnder(lock, event.token);
-  if (held === undefined) return { code: "STALE_TOKEN", message: staleText(lock, event.token) };
+  if (held === undefined) return unknownToken(lock, event.token);
   const isAnonymousClient = who === null && !isActor(held.holder);
   if (who !== held.holder && !isAnonymousClient)
     return {
@@ -133,6 +134,12 @@ function tokenProblem(lock: ResourceContext, event: WithToken, who: string | nul
     return bad("The field accept is neither true nor false");
   return null;
 }
+
+/** One that gives no token may hold a good grant: it must not be told to stop. */
+const unknownToken = (lock: ResourceContext, token: unknown): Problem =>
+  token === undefined
+    ? bad(`The command names no grant of resource "${lock.resource}": give its token`)
+    : { code: "STALE_TOKEN", message: staleText(lock, token) };
 
 /** Says how the grant ended, to one who may not have heard. */
 export function staleText({ resource, token: last, history }: ResourceContext, token: unknown): string {
@@ -147,6 +154,11 @@ function notWaiting({ resource }: ResourceContext, who: string | null): Problem 
   const name = who === null ? "The sender" : `"${who}"`;
   return { code: "NOT_WAITING", message: `${name} neither holds resource "${resource}" nor waits for it` };
 }
+
+const notInLine = ({ resource }: ResourceContext, waiter: string): Problem => ({
+  code: "NOT_WAITING",
+  message: `"${waiter}" does not wait for resource "${resource}"`,
+});
 
 function cancelProblem(lock: ResourceContext, who: string | null): Problem | null {
   const isThere =
@@ -168,9 +180,7 @@ function askProblem(
   if (who === null) return bad('The lock needs to know who asks: send from an actor, or give holder: "client/<name>"');
   if (!isWhole(event.byMs, 0, Number.MAX_SAFE_INTEGER))
     return bad(`The byMs ${shown(event.byMs)} is no time in ms since 1970`);
-  return heldUnder(lock, event.token) === undefined
-    ? { code: "STALE_TOKEN", message: staleText(lock, event.token) }
-    : null;
+  return heldUnder(lock, event.token) === undefined ? unknownToken(lock, event.token) : null;
 }
 
 function operatorProblem(

@@ -153,7 +153,7 @@ export function passOn(draft: Draft): void {
   const { queue: line, capacity } = draft.lock;
   // Fewer places than one asked for would keep it, and all behind it, for ever.
   for (const { holder, permits } of line)
-    if (permits > capacity) refuse(draft, holder, `asks for ${permits} places, of ${capacity} that are left`);
+    if (permits > capacity) refuse(draft, holder, `wants ${permits} permits, and the capacity is ${capacity} now`);
   const isOpen = draft.lock.closed.length === 0 && draft.lock.stopping === null;
   let next = nextOf(draft.lock);
   while (isOpen && next !== undefined && fits(draft.lock, next.permits)) {

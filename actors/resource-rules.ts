@@ -117,7 +117,11 @@ function acquire(draft: Draft, command: ResourceMessage & { type: "acquire" }, w
       ...ticketOf(draft.lock, who, draft.nowMs),
     });
   passOn(draft);
-  return { ok: true, state: "queued", ...ticketOf(draft.lock, who, draft.nowMs) };
+  // One that passes all who wait may find room at once: they want more places than are left.
+  const given = heldBy(draft.lock, who);
+  return given === undefined
+    ? { ok: true, state: "queued", ...ticketOf(draft.lock, who, draft.nowMs) }
+    : granted(given);
 }
 
 const isOpen = ({ closed, stopping }: ResourceContext): boolean => closed.length === 0 && stopping === null;

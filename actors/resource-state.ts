@@ -135,7 +135,12 @@ function whyOf({ closed, stopping, claim, holders }: ResourceContext): WaitReaso
 }
 
 /** Mean duration of the grants that ended, for each of those before, less what the present ones have used of it. */
-function estimate({ history, holders, capacity }: ResourceContext, position: number, nowMs: number): number | null {
+function estimate(
+  { history, holders, capacity, closed }: ResourceContext,
+  position: number,
+  nowMs: number,
+): number | null {
+  if (closed.length > 0) return null; // past grants do not tell when an operator or a host comes back
   const spans = history.flatMap(({ grantedAtMs, endedAtMs }) => (endedAtMs === null ? [] : [endedAtMs - grantedAtMs]));
   if (spans.length === 0) return null;
   const mean = spans.reduce((sum, span) => sum + span, 0) / spans.length;

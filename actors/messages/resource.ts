@@ -66,7 +66,7 @@ export interface Ticket {
   /** The first of those that hold, or "" if nobody does. */
   readonly holder: string;
   readonly why: WaitReason;
-  /** From past durations, in ms; null: nothing was measured yet. */
+  /** From past durations, in ms; null: nothing was measured yet, or the lock is closed. */
   readonly estimateMs: number | null;
 }
 

@@ -149,6 +149,16 @@ describe("resource", () => {
     expect(holderOf(actor)).toMatchObject({ holder: B, token: 2 });
   });
 
+  test.each(["release", "renew", "yield", "answerRelease", "askRelease"])(
+    "asks for the token that %s lacks, and does not tell a holder to stop",
+    (type) => {
+      const actor = lock().send(acquire(), A);
+      actor.send({ type, byMs: START_MS, accept: true }, A);
+      const message = `The command names no grant of resource "${ID}": give its token`;
+      expect(actor.answer).toEqual({ ok: false, code: "BAD_REQUEST", message });
+    },
+  );
+
   test("lets a waiter cancel with a reason, and takes the holder's cancel as the end of its grant", () => {
     const actor = lock().send(acquire(), A).send(acquire(), B).clear().send({ type: "cancel" }, B);
     expect(toHolders(actor)).toEqual([

@@ -244,6 +244,28 @@ describe("kinds of locks", () => {
     expect(holders(actor)).toEqual([C]);
   });
 
+  test("a counted one says granted to whom it grants past a line that waits for more places", () => {
+    const actor = lock().send({ type: "configure", by: "client/ops", capacity: 3 });
+    actor.send({ ...acquire(), permits: 2 }, A).send({ ...acquire(), permits: 2 }, B);
+    expect(actor.send(acquire("critical"), C).answer).toMatchObject({ state: "granted", token: 2 });
+    expect(line(actor)).toEqual([B]);
+  });
+
+  test("a counted one that is made smaller turns away who wants more, with the reason, and serves the others", () => {
+    const actor = lock().send({ type: "configure", by: "client/ops", capacity: 3 });
+    actor
+      .send({ ...acquire(), permits: 3 }, A)
+      .send({ ...acquire(), permits: 2 }, B)
+      .send(acquire(), C)
+      .clear();
+    actor.send({ type: "configure", by: "client/ops", capacity: 1 });
+    const reason = "wants 2 permits, and the capacity is 1 now";
+    expect(actor.sent).toContainEqual({ to: B, event: { type: "resource.refused", resource: ID, reason } });
+    expect(line(actor)).toEqual([C]);
+    actor.send({ type: "release", token: 1 }, A);
+    expect(holders(actor)).toEqual([C]);
+  });
+
   test("one in maintenance lets its holder end and grants nobody until it is over", () => {
     const actor = lock()
       .send(acquire(), A)
@@ -251,6 +273,8 @@ describe("kinds of locks", () => {
     actor.send(acquire("critical"), B).send({ type: "release", token: 1 }, A);
     expect(actor.value).toBe("closed");
     expect(actor.send(acquire(), C).answer).toMatchObject({ state: "queued", why: "maintenance", holder: "" });
+    actor.advance(1_000); // one grant has ended, but when this is over nobody can tell
+    expect(actor.send(acquire(), C).answer).toMatchObject({ estimateMs: null });
     actor.send({ type: "maintain", on: false, ...OPS });
     expect(holders(actor)).toEqual([B]);
   });
