@@ -32,10 +32,13 @@ export interface ReservationContext {
   readonly reason: string | null;
 }
 
-function problemOf(event: ReservationMessage): string | null {
-  if (event.type !== "reserve") return null;
-  const { mode, resources, priority, ttlMs } = event as { readonly [K in keyof typeof event]: unknown };
-  if (requesterOf(sender(), event) === null)
+/** Why what `from` wants cannot be reserved, or null. */
+export function reserveProblem(
+  from: string,
+  event: { readonly type: "reserve"; readonly [field: string]: unknown },
+): string | null {
+  const { mode, resources, priority, ttlMs } = event;
+  if (requesterOf(from, event) === null)
     return 'The reservation needs its owner: send from an actor, or give holder: "client/<name>"';
   if (mode !== "all" && mode !== "any") return `The mode ${JSON.stringify(mode)} is not known: use all or any`;
   if (!isPriority(priority))
@@ -80,7 +83,7 @@ const base = setup({
     ttl: ({ context }) => context.ttlMs,
   },
   guards: {
-    isUnsound: ({ event }) => problemOf(event) !== null,
+    isUnsound: ({ event }) => event.type === "reserve" && reserveProblem(sender(), event) !== null,
     isOwner: ({ context, event }) => requesterOf(sender(), event) === context.owner,
     isFromLock: ({ event }) => isFromLock(event),
     isOfClient: ({ context }) => context.owner !== null && !isActor(context.owner),
@@ -99,7 +102,21 @@ const base = setup({
         ttlMs,
       };
     }),
-    refuse: reply(({ event }) => ({ ok: false, code: "BAD_REQUEST", message: problemOf(event) })),
+    refuse: reply(({ event }) => ({
+      ok: false,
+      code: "BAD_REQUEST",
+      message: event.type === "reserve" ? reserveProblem(sender(), event) : null,
+    })),
+    refuseSecond: reply(({ context: { id, owner } }) => ({
+      ok: false,
+      code: "BAD_REQUEST",
+      message: `Reservation "${id}" is made, by "${owner}": reserve under another id`,
+    })),
+    refuseEnded: reply(({ context: { id, reason } }) => ({
+      ok: false,
+      code: "STALE_TOKEN",
+      message: `Reservation "${id}" holds nothing (${reason ?? "it was never made"}): stop acting under it, and make a new one`,
+    })),
     refuseStranger: reply(({ context }) => ({
       ok: false,
       code: "NOT_HOLDER",
@@ -181,7 +198,12 @@ const machine = base.createMachine({
   }),
   initial: "new",
   // What else locks tell changes nothing here.
-  on: { "resource.*": {} },
+  on: {
+    "resource.*": {},
+    reserve: { actions: "refuseSecond" },
+    renew: { actions: "refuseEnded" },
+    release: { actions: "refuseEnded" },
+  },
   states: {
     new: {
       on: {

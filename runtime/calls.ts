@@ -92,7 +92,7 @@ export class Calls {
         );
       }
       try {
-        const attempt = this.#broker.request(subject, body, Math.min(left, ATTEMPT_TIMEOUT_MS));
+        const attempt = this.#broker.request(subject, body, Math.ceil(Math.min(left, ATTEMPT_TIMEOUT_MS)));
         return decodeAnswer(await (signal === undefined ? attempt : orAborted(attempt, signal)));
       } catch (error) {
         // A deadline that the receiver reports is the end of this number: only a new one can be taken.

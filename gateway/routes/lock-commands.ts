@@ -10,7 +10,7 @@ import type { GatewayDeps } from "../deps.ts";
 import { GATEWAY_CODES, type GatewayCode, GatewayError } from "../errors.ts";
 import { text } from "../fields.ts";
 import { isObject, type JsonObject } from "../json.ts";
-import { READ_DEADLINE_MS } from "../reads.ts";
+import { READ_DEADLINE_MS, readActor } from "../reads.ts";
 import { answers, ID, object, type Schema, TEXT, WHOLE } from "../schemas.ts";
 
 const COMMANDS = [
@@ -54,7 +54,7 @@ export function accepted(reply: unknown): JsonObject {
 export async function checkKnown(client: Client, id: string, signal: AbortSignal): Promise<void> {
   const isThere = async (kind: string): Promise<boolean> => {
     try {
-      await client.query(kind, id, { deadlineMs: READ_DEADLINE_MS, signal });
+      await readActor(client, kind, id, { signal });
       return true;
     } catch (error) {
       if (error instanceof ActorNotFoundError) return false;

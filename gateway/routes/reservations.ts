@@ -1,11 +1,12 @@
 /** Several locks in one call. Invariant: 201 means that the reservation is committed; whether it has its locks, a read of it tells. */
 import type { FastifyInstance } from "fastify";
+import { reserveProblem } from "../../actors/reservation.ts";
 import { untilCallerLeaves } from "../caller.ts";
 import type { GatewayDeps } from "../deps.ts";
 import { GatewayError } from "../errors.ts";
 import { list, part, stateName, text } from "../fields.ts";
 import type { JsonObject } from "../json.ts";
-import { byId, READ_DEADLINE_MS, readPage } from "../reads.ts";
+import { byId, READ_DEADLINE_MS, readActor, readPage } from "../reads.ts";
 import { ANYTHING, answers, ID, listOf, object, orNull, TEXT, WHOLE } from "../schemas.ts";
 import { kindRoutes } from "./kind.ts";
 import { accepted, checkKnown, HOLDER, REPLY } from "./lock-commands.ts";
@@ -95,7 +96,10 @@ function reserveRoute(app: FastifyInstance, deps: GatewayDeps): void {
       for (const resource of resources) await checkKnown(deps.client, resource, signal);
       const wanted = where === undefined ? resources : await devicesWith(deps, where, signal);
       const id = deps.clock.randomId(ID_BYTES);
-      const event = { ...body, type: "reserve", mode, resources: wanted };
+      const event = { ...body, type: "reserve", mode, resources: wanted } as const;
+      // Asked of the actor first, a refusal would leave an empty reservation behind.
+      const problem = reserveProblem("", event);
+      if (problem !== null) throw new GatewayError("BAD_REQUEST", problem);
       reply.code(201);
       return {
         id,
@@ -120,7 +124,7 @@ function commandRoute(app: FastifyInstance, deps: GatewayDeps): void {
     },
     async ({ params: { id, command }, body }, reply) => {
       const signal = untilCallerLeaves(reply);
-      await deps.client.query("reservation", id, { deadlineMs: READ_DEADLINE_MS, signal });
+      await readActor(deps.client, "reservation", id, { signal });
       const event = { ...body, type: command };
       return accepted(await deps.client.ask("reservation", id, event, { deadlineMs: READ_DEADLINE_MS, signal }));
     },

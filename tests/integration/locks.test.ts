@@ -117,6 +117,25 @@ test("an owner that falls silent loses all", async () => {
   expect(await node.client.deadLetters()).toEqual([]);
 });
 
+test("a reservation that has ended, or is none yet, refuses its commands with the reason, and a second making", async () => {
+  const reserve = {
+    type: "reserve",
+    mode: "all",
+    priority: "normal",
+    ttlMs: TTL_MS,
+    holder: "client/z",
+    resources: ["y"],
+  };
+  const own = (type: string) => ask("reservation", "over", { type, holder: "client/z" });
+  const refused = (code: string, message: string) => ({ ok: false, code, message: expect.stringContaining(message) });
+  expect(await own("renew")).toEqual(refused("STALE_TOKEN", "never made"));
+  expect(await ask("reservation", "over", reserve)).toMatchObject({ ok: true });
+  expect(await ask("reservation", "over", reserve)).toEqual(refused("BAD_REQUEST", 'is made, by "client/z"'));
+  expect(await own("release")).toMatchObject({ ok: true });
+  for (const type of ["release", "renew"])
+    expect(await own(type)).toEqual(refused("STALE_TOKEN", "holds nothing (released)"));
+});
+
 test("a reservation that names nothing, or no time, is refused with what and why", async () => {
   const reserve = {
     type: "reserve",

@@ -1,6 +1,6 @@
 /** Locks over HTTP: commands, refusals, reservations by tags, and how resources were used. */
 import { describe, expect, test } from "vitest";
-import { HostOfflineError } from "../../runtime/errors.ts";
+import { DeadlineError, HostOfflineError } from "../../runtime/errors.ts";
 import { openDoor } from "../support/gateway.ts";
 
 const post = (url: string, payload: object = {}) => ({ method: "POST", url, payload }) as const;
@@ -52,6 +52,14 @@ describe("POST /api/resources/:id/:command", () => {
     ]);
   });
 
+  test("answers that nothing was done when nobody says whether the resource is known", async () => {
+    const { send, far } = await openDoor();
+    far.faults.set("query", () => new DeadlineError("No answer"));
+    const answer = await send(post("/api/resources/h1:d1/acquire", acquire));
+    expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([503, "NOT_READY"]);
+    expect(far.asked).toEqual([]);
+  });
+
   test.each([
     ["explode", {}],
     ["acquire", { ...acquire, device: "h1:d1" }],
@@ -65,6 +73,17 @@ describe("POST /api/resources/:id/:command", () => {
 });
 
 describe("/api/reservations", () => {
+  test.each([{ ttlMs: 0 }, { priority: "urgent" }, { holder: "me" }, { resources: [] }])(
+    "refuses %j before anything is asked, so that no empty reservation is left",
+    async (patch) => {
+      const { send, far } = await openDoor();
+      far.add("device", "h1:d1", "online", {});
+      const answer = await send(post("/api/reservations", { ...acquire, resources: ["h1:d1"], ...patch }));
+      expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([400, "BAD_REQUEST"]);
+      expect(far.asked).toEqual([]);
+    },
+  );
+
   test("reserves any online device with the tags", async () => {
     const { send, far } = await openDoor();
     const device = (id: string, value: string, model: string) =>
