@@ -129,7 +129,14 @@ const machine = setup({
       enqueue.assign({ ...turn.context, tickAtMs: wakeAtMs });
       for (const { to, event: message } of turn.sends) enqueue.sendTo(refOf(to), message);
       for (const data of turn.news)
-        enqueue(publish(WORK_POOL, () => ({ type: data.type, priority: "low", data: { ...data, crew: context.id } })));
+        enqueue(
+          publish(WORK_POOL, () => ({
+            type: data.type,
+            priority: "low",
+            orderKey: data.work,
+            data: { ...data, crew: context.id },
+          })),
+        );
       enqueue(reply(() => answer));
     }),
     refusePlan: reply(({ context, event }) => answerOf(planProblem(context, event))),

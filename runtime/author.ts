@@ -45,6 +45,11 @@ export interface PoolEvent {
   readonly id?: string;
   readonly priority?: Priority;
   readonly data?: unknown;
+  /**
+   * What keeps its order: an actor's events of one key reach the pool one after the other, those of different keys together.
+   * Default: all of an actor's events in a pool keep their order.
+   */
+  readonly orderKey?: string;
 }
 
 /** Returned types mirror XState's own action creators, so that a machine's context and events are inferred. */

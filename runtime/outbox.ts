@@ -1,6 +1,7 @@
 /**
  * Delivery of actors' messages. Invariant: per pair of sender and receiver one message is under way, in the order of its
- * numbers, repeated under the same number until the receiver has committed or finally refused it. Pools take theirs alike.
+ * numbers, repeated under the same number until the receiver has committed or finally refused it. Pools take theirs alike, those of
+ * each order key of a sender apart.
  */
 import type { Activation } from "./activation.ts";
 import type { Outgoing } from "./actor-state.ts";
@@ -54,7 +55,7 @@ export class Outbox {
   }
 
   #enqueue(activation: Activation, message: Outgoing): void {
-    const key = `${activation.key}>${message.to}`;
+    const key = `${activation.key}>${message.to}${orderKeyOf(message)}`;
     const pair = this.#pairs.get(key);
     if (pair?.activation === activation) {
       pair.queue.push(message);
@@ -124,6 +125,12 @@ export class Outbox {
     this.#deps.onSettled(pair.activation);
     this.#sendHead(key, pair);
   }
+}
+
+/** Tells a sender's lines into one pool apart. */
+function orderKeyOf({ to, event }: Outgoing): string {
+  const key = to.startsWith(POOL_PREFIX) ? event["orderKey"] : undefined;
+  return typeof key === "string" ? `>${key}` : "";
 }
 
 function errorIn(answer: Uint8Array): TroupeError | undefined {

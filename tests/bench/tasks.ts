@@ -10,7 +10,7 @@ import { agentKind } from "../../agents/agent.ts";
 import type { Client } from "../../runtime/api.ts";
 import { ANSWER_MS, Asker, declare, type Ended, mostAtOnce } from "./asker.ts";
 import { ADD, counter, driver, hand, lasting, LASTING_MS, wallMs } from "./kinds.ts";
-import { each, pause, paced, print, rounded, RUN_MS, spread, until, WARM_MS } from "./load.ts";
+import { closedLoop, each, pause, paced, print, rounded, RUN_MS, spread, until, WARM_MS } from "./load.ts";
 import { busyCores, type Processes, sampleCpu } from "./process.ts";
 import { type Sync, World } from "./world.ts";
 
@@ -102,8 +102,8 @@ async function burst({ asker, sync, processes }: Scene): Promise<void> {
 
 const assignmentMs = ({ sentAtMs, startedAtMs }: Ended): number => startedAtMs - sentAtMs;
 
-/** What one crew assigns at most, since it is one actor: asked by actors, each of which has its own line to it. */
-async function oneCrew({ client, sync, processes }: Scene): Promise<void> {
+/** What one crew does at most, since it is one actor: asked by actors, each of which has its own line to it, then by a client. */
+async function oneCrew({ client, asker, sync, processes }: Scene): Promise<void> {
   await declare(client, [LONE], { worker: hand.kind, min: LONE_WORKERS, max: LONE_WORKERS });
   for (const inFlight of [1, 4]) {
     const drive = (count: number) =>
@@ -124,6 +124,12 @@ async function oneCrew({ client, sync, processes }: Scene): Promise<void> {
       ...busyCores(before, after),
     });
   }
+  const figures = await closedLoop({ concurrency: 4 * DRIVERS, call: () => asker.run(LONE), processes });
+  print({
+    bench: "tasks",
+    variant: `one crew asked by a client, ends in the pool, two nodes, sync ${sync}`,
+    ...figures,
+  });
 }
 
 const lone = async (client: Client): Promise<CrewContext> =>
