@@ -3,7 +3,7 @@
  * any replica may answer a direct get and one server's answer is cut at its own bounds.
  */
 import type { Msg } from "nats";
-import type { Clock } from "./clock.ts";
+import type { Clock, TimerHandle } from "./clock.ts";
 import { BrokerUnavailableError } from "./errors.ts";
 import type { RequestMux } from "./mux.ts";
 import type { ReadOptions, StoredMessage } from "./port.ts";
@@ -17,10 +17,10 @@ const BATCH_LIMIT = 1_024;
 /** Who is asked answers within this, or is not there just now, in ms. */
 const ATTEMPT_MS = 500;
 /**
- * Any replica may be asked for a batch, also one that the network parted from us: the server knows so only after minutes. So it is
- * asked again, which another may answer, each time with twice the patience up to this, in ms: a loaded server is slow to read a batch.
+ * Any replica may be asked for a batch, also one that the network parted from us: the servers know so only after minutes. So others
+ * are asked too, as often as this, while nothing comes. What a recovery reads at once, a hundred states, is then read within seconds.
  */
-const BATCH_ATTEMPT_MAX_MS = 2_000;
+const BATCH_ATTEMPTS = 8;
 /** Statuses that end a direct get. */
 const END_OF_BATCH = 204;
 const NOT_FOUND = 404;
@@ -172,15 +172,15 @@ export class StreamReads {
   }
 
   /** While there is no leader nobody answers, and a question of that time is answered by nobody later: it is asked again. */
-  async #persist<T>(ask: (timeoutMs: number) => Promise<T>, attemptMaxMs = ATTEMPT_MS): Promise<T> {
+  async #persist<T>(ask: (timeoutMs: number) => Promise<T>): Promise<T> {
     const giveUpAtMs = this.#clock.monotonic() + API_TIMEOUT_MS;
-    for (let attemptMs = ATTEMPT_MS; ; attemptMs = Math.min(2 * attemptMs, attemptMaxMs)) {
+    for (;;) {
       const askedAtMs = this.#clock.monotonic();
       try {
-        return await ask(attemptMs);
+        return await ask(ATTEMPT_MS);
       } catch (error) {
         const nowMs = this.#clock.monotonic();
-        const isUnanswered = error instanceof BrokerUnavailableError && nowMs - askedAtMs >= attemptMs;
+        const isUnanswered = error instanceof BrokerUnavailableError && nowMs - askedAtMs >= ATTEMPT_MS;
         if (!isUnanswered || nowMs >= giveUpAtMs) throw error;
       }
     }
@@ -202,16 +202,37 @@ export class StreamReads {
     return found;
   }
 
-  /** One answer of a batched direct get. */
+  /** The first answer to a batched direct get. */
   #batch(stream: string, query: object): Promise<Batch | undefined> {
-    return this.#persist((timeoutMs) => this.#batchOnce(stream, query, timeoutMs), BATCH_ATTEMPT_MAX_MS);
+    return new Promise((resolve, reject) => {
+      let attempts = 0;
+      let hasHeard = false;
+      let timer: TimerHandle | undefined;
+      const settle = (act: () => void) => {
+        this.#clock.clearTimeout(timer);
+        act(); // a later one changes nothing
+      };
+      const onHeard = () => {
+        hasHeard = true;
+      };
+      const look = () => {
+        if (!hasHeard && attempts++ < BATCH_ATTEMPTS)
+          this.#batchOnce(stream, query, onHeard).then(
+            (batch) => settle(() => resolve(batch)),
+            (error: Error) => settle(() => reject(error)),
+          );
+        hasHeard = false;
+        timer = this.#clock.setTimeout(look, ATTEMPT_MS);
+      };
+      look();
+    });
   }
 
-  /** `timeoutMs`: from one message to the next. */
-  async #batchOnce(stream: string, query: object, timeoutMs: number): Promise<Batch | undefined> {
+  async #batchOnce(stream: string, query: object, onHeard: () => void): Promise<Batch | undefined> {
     const messages: StoredMessage[] = [];
     const address = `$JS.API.DIRECT.GET.${stream}`;
     const take = (message: Msg): Batch | "too many" | undefined => {
+      onHeard();
       const { code, description } = statusOf(message);
       const number = (name: string) => Number(message.headers?.get(name) || Number.NaN);
       if (code === TOO_MANY_RESULTS) return "too many";
@@ -227,7 +248,7 @@ export class StreamReads {
       messages.push(parseDirect(stream, message));
       return undefined;
     };
-    const answer = await this.#mux.call(address, encodeBody(query), timeoutMs, take, undefined, QUERY);
+    const answer = await this.#mux.call(address, encodeBody(query), API_TIMEOUT_MS, take, undefined, QUERY);
     return answer === "too many" ? undefined : answer;
   }
 }

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { FaultCluster } from "./support/cluster.ts";
 import { CounterLoad } from "./support/counters.ts";
-import { untilStored } from "./support/engine-gap.ts";
+import { untilEngineServes } from "./support/engine-gap.ts";
 import { counter } from "./support/kinds.ts";
 import { NatsCluster } from "./support/nats-cluster.ts";
 import { seeded, seedOfRun } from "./support/random.ts";
@@ -35,7 +35,7 @@ test("ask() goes on through the loss of each server in turn", async () => {
     const probe = (i: number) =>
       cluster.client.ask(counter, `probe-${i}`, { type: "INC", by: 1 }, { deadlineMs: RESUME_DEADLINE_MS });
     const [engineGapMs, ...gaps] = await Promise.all([
-      since(untilStored(cluster.client, name, RESUME_DEADLINE_MS)),
+      since(untilEngineServes(cluster.client, name, RESUME_DEADLINE_MS)),
       ...Array.from({ length: PROBES }, (_, i) => since(probe(i))),
     ]);
     await servers.startServer(name);

@@ -63,7 +63,7 @@ export class Network {
     process.once("exit", this.#onExit);
     const middle = this.#namespace("switch");
     ip("-n", middle, "link", "add", "switch", "type", "bridge");
-    ip("-n", middle, "link", "set", "switch", "up");
+    ip("-n", middle, "link", "set", "dev", "switch", "up");
     const net = freeNet();
     this.hosts = names.map((name, i) => this.#host(name, i + 1, net));
   }
@@ -78,7 +78,7 @@ export class Network {
 
   cut(host: string, how: Cut): void {
     const [inside, outside] = [this.#name(host), this.#name("switch")];
-    if (how === "off") ip("-n", outside, "link", "set", host, "down");
+    if (how === "off") ip("-n", outside, "link", "set", "dev", host, "down");
     // What is sent there from now on is dropped, and its sender does not hear of it.
     if (how === "mute") tool("tc", ["-n", inside, "qdisc", "add", "dev", "eth0", "root", "blackhole"]);
     if (how === "deaf") tool("tc", ["-n", outside, "qdisc", "add", "dev", host, "root", "blackhole"]);
@@ -86,7 +86,7 @@ export class Network {
 
   heal(host: string, how: Cut): void {
     const [inside, outside] = [this.#name(host), this.#name("switch")];
-    if (how === "off") ip("-n", outside, "link", "set", host, "up");
+    if (how === "off") ip("-n", outside, "link", "set", "dev", host, "up");
     if (how === "mute") tool("tc", ["-n", inside, "qdisc", "del", "dev", "eth0", "root"]);
     if (how === "deaf") tool("tc", ["-n", outside, "qdisc", "del", "dev", host, "root"]);
   }
@@ -101,17 +101,17 @@ export class Network {
     const route = `${SWITCH_NET}.${number}`;
     const [here, address] = [`${net}.${4 * number + 1}`, `${net}.${4 * number + 2}`];
     const line = `tr${process.pid}-${number}`;
-    ip("-n", namespace, "link", "set", "lo", "up");
+    ip("-n", namespace, "link", "set", "dev", "lo", "up");
     ip("-n", namespace, "link", "add", "eth0", "type", "veth", "peer", "name", name, "netns", this.#name("switch"));
     ip("-n", namespace, "addr", "add", `${route}/24`, "dev", "eth0");
-    ip("-n", this.#name("switch"), "link", "set", name, "master", "switch");
+    ip("-n", this.#name("switch"), "link", "set", "dev", name, "master", "switch");
     ip("link", "add", line, "type", "veth", "peer", "name", "test", "netns", namespace);
     ip("addr", "add", `${here}/30`, "dev", line);
     ip("-n", namespace, "addr", "add", `${address}/30`, "dev", "test");
-    ip("-n", namespace, "link", "set", "eth0", "up");
-    ip("-n", namespace, "link", "set", "test", "up");
-    ip("-n", this.#name("switch"), "link", "set", name, "up");
-    ip("link", "set", line, "up");
+    ip("-n", namespace, "link", "set", "dev", "eth0", "up");
+    ip("-n", namespace, "link", "set", "dev", "test", "up");
+    ip("-n", this.#name("switch"), "link", "set", "dev", name, "up");
+    ip("link", "set", "dev", line, "up");
     return { name, run: ["ip", "netns", "exec", namespace], address, route };
   }
 

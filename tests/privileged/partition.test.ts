@@ -10,7 +10,7 @@ import { decodeRecord } from "../../runtime/round.ts";
 import { Bank } from "../fault/support/bank.ts";
 import { FaultCluster, NAMESPACE } from "../fault/support/cluster.ts";
 import { CounterLoad } from "../fault/support/counters.ts";
-import { untilStored } from "../fault/support/engine-gap.ts";
+import { untilEngineServes } from "../fault/support/engine-gap.ts";
 import { counter } from "../fault/support/kinds.ts";
 import { NatsCluster } from "../fault/support/nats-cluster.ts";
 import { seeded, seedOfRun } from "../fault/support/random.ts";
@@ -79,7 +79,7 @@ test.each(CUTS)("a host that $says is replaced, acknowledges nothing and joins a
   const since = async (event: Promise<unknown>) => event.then(() => Math.round(performance.now() - cutAt));
   const [gapMs, engineGapMs] = await Promise.all([
     since(cluster.client.ask(counter, probe, { type: "INC", by: 1 }, { deadlineMs: RESUME_DEADLINE_MS })),
-    since(untilStored(cluster.client, how, RESUME_DEADLINE_MS)),
+    since(untilEngineServes(cluster.client, how, RESUME_DEADLINE_MS)),
   ]);
   const ackedInside = inner.acked;
   await more(outer);
