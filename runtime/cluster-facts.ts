@@ -10,9 +10,26 @@ export interface ClusterFacts {
 
 const KEY = "cluster";
 const RETRY_MS = 50;
+/** Patience of a node that starts, in ms: a server that has just become the leader may not know yet that a stream was made. */
+const START_PATIENCE_MS = 10_000;
 
-/** Reads the facts, writing the defaults if the cluster is new. */
-export async function ensureClusterFacts(broker: Broker, names: Names): Promise<ClusterFacts> {
+/**
+ * Reads the facts, writing the defaults if the cluster is new.
+ * @throws {BrokerUnavailableError} They can be neither read nor written for {@link START_PATIENCE_MS}.
+ */
+export async function ensureClusterFacts(broker: Broker, names: Names, clock: Clock): Promise<ClusterFacts> {
+  const endAt = clock.monotonic() + START_PATIENCE_MS;
+  for (;;) {
+    try {
+      return await readOrWrite(broker, names);
+    } catch (error) {
+      if (!(error instanceof TroupeError && error.retryable) || clock.monotonic() >= endAt) throw error;
+    }
+    await sleep(clock, RETRY_MS);
+  }
+}
+
+async function readOrWrite(broker: Broker, names: Names): Promise<ClusterFacts> {
   const known = await readClusterFacts(broker, names);
   if (known !== null) return known;
   try {

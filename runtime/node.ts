@@ -65,8 +65,9 @@ export async function startNode(options: NodeOptions): Promise<Node> {
 /** As {@link startNode}, on a connection to a server that has the cluster's streams. The node closes it when it stops. */
 export async function startNodeOn(broker: Broker, options: LocalNodeOptions): Promise<Node> {
   const names = makeNames(options);
-  const { shards } = await ensureClusterFacts(broker, names);
-  const node = new TroupeNode(options, broker, names, shards, options.clock ?? systemClock);
+  const clock = options.clock ?? systemClock;
+  const { shards } = await ensureClusterFacts(broker, names, clock);
+  const node = new TroupeNode(options, broker, names, shards, clock);
   await node.start();
   return node;
 }

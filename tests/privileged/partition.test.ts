@@ -28,12 +28,15 @@ const RESUME_DEADLINE_MS = 45_000;
 /** A call on the smaller side waits until the network is whole, in ms. */
 const CALL_DEADLINE_MS = 2 * RESUME_DEADLINE_MS;
 
+/** In reverse order, also after a start that failed half way. */
+const cleanups: (() => unknown)[] = [];
 let network: Network;
 let cluster: FaultCluster;
 /** A client of the host that is cut off, on that host. */
 let inside: Client;
 beforeAll(async () => {
   network = Network.start(["h1", "h2", "h3"]);
+  cleanups.push(() => network.stop());
   const servers = await NatsCluster.start(network.hosts);
   const [first = "", ...others] = servers.names;
   cluster = await FaultCluster.start(3, {
@@ -41,12 +44,12 @@ beforeAll(async () => {
     via: () => "nats://127.0.0.1:4222",
     on: (node) => network.hosts[Number(node.slice(1)) - 1]?.run ?? [],
   });
+  cleanups.push(() => cluster.stop());
   inside = await connect({ servers: servers.urlOf(first), namespace: NAMESPACE });
+  cleanups.push(() => inside.close());
 });
 afterAll(async () => {
-  await inside.close();
-  await cluster.stop();
-  network.stop();
+  for (const cleanup of cleanups.reverse()) await cleanup();
 });
 
 const CUTS: readonly { readonly how: Cut; readonly says: string }[] = [
