@@ -18,6 +18,8 @@ const RESOURCES = Array.from({ length: 10 }, (_, i) => `arena:d${i}`);
 /** Quiet time between two faults at most. */
 const PAUSE_MAX_MS = 1_000;
 const QUIET_MS = 60_000;
+/** Start and end of the contenders' last lives, and twice the quiet. */
+const TIMEOUT_MS = SECONDS * 1_000 + 3 * QUIET_MS;
 const ENDS = [
   "resource.released",
   "resource.expired",
@@ -34,7 +36,9 @@ afterAll(async () => {
   await cluster.stop();
 });
 
-test("no two contenders drive one resource, and each grant ends once, whatever is killed or frozen", async () => {
+test("no two contenders drive one resource, and each grant ends once, whatever is killed or frozen", {
+  timeout: TIMEOUT_MS,
+}, async () => {
   const seed = seedOfRun();
   console.log(JSON.stringify({ test: "locks", seed }));
   const random = seeded(seed);
