@@ -63,7 +63,7 @@ export const SENDER_HORIZON_MS = 2 * MAX_DEADLINE_MS;
 /** Replies kept per sender that it has not yet settled. At it: busy. */
 export const MAX_UNSETTLED = 4_096;
 
-/** Bytes of replies kept for unsettled calls of one actor. At it: busy. */
+/** Bytes of replies kept for unsettled calls of one actor. At it clients silent for {@link SENDER_HORIZON_MS} are forgotten; else busy. */
 export const MAX_UNSETTLED_BYTES = 128 * 1_024;
 
 /** Messages in one actor's outbox at most. The input that exceeds it is refused as poison. */
