@@ -48,6 +48,8 @@ export const whileLocked = {
   abort: { target: "#task.stopping", actions: "rememberAbort" },
 } as const;
 
+/** The signal of a further abort: nothing is known by it of what is to stop, and the wait goes on. */
+const abortedAgain = { guard: "isInterrupted" } as const;
 const givenBack = { target: "releasing", actions: "giveLockBack" } as const;
 
 export const stopStates = {
@@ -65,7 +67,12 @@ export const stopStates = {
   },
   /** Aborted: the lock is held until nothing runs under it. */
   stopping: {
-    invoke: { ...WORK, input: ({ context }: Args) => stopCallOf(context), onDone: givenBack, onError: givenBack },
+    invoke: {
+      ...WORK,
+      input: ({ context }: Args) => stopCallOf(context),
+      onDone: givenBack,
+      onError: [abortedAgain, givenBack],
+    },
     on: {
       "lock.renew": whileLocked["lock.renew"],
       "resource.expiring": whileLocked["resource.expiring"],
@@ -83,7 +90,7 @@ export const stopStates = {
       ...WORK,
       input: ({ context }: Args) => stopCallOf(context),
       onDone: [{ guard: "hasStopped", target: "finishing", actions: "confirmStop" }, { target: "finishing" }],
-      onError: "finishing",
+      onError: [abortedAgain, { target: "finishing" }],
     },
     after: { stopWait: "finishing" },
   },

@@ -148,6 +148,15 @@ describe("a task that loses its device by force", () => {
     expect(contextOf(actor)).toMatchObject({ outcome: "aborted", reason: 'preempted by "task/critical"' });
   });
 
+  test("keeps its lock until all has stopped, or for as long as it waits for that, though it is aborted again", () => {
+    const again = { name: "AbortedError", code: "ABORTED", message: "Aborted by control" };
+    const abort = { type: "abort", reason: "enough" };
+    const actor = running().send(abort).clear().reject(again, "stop").send(abort);
+    expect([actor.value, actor.sentTo(RESOURCE)]).toEqual(["stopping", []]);
+    expect(actor.advance(STOP_WAIT_MS).sentTo(RESOURCE)).toContain("release");
+    expect(running().send(taken, RESOURCE).reject(again, "stop").value).toBe("losing");
+  });
+
   test("keeps its lock alive while it stops, and confirms a takeover that comes meanwhile", () => {
     const actor = running()
       .advance(TTL_MS / 3 - 1)
