@@ -15,17 +15,23 @@ const DEFAULT_LIMIT = 500;
 export interface LockRow {
   readonly resource: string;
   readonly state: string;
+  /** The first of those that hold: the only one, unless it is a counted resource. */
   readonly holder: string | null;
   /** The holder's fencing token; null while nobody holds it. */
   readonly token: number | null;
   readonly expiresAtMs: number | null;
+  /** All that hold. */
+  readonly holders: readonly { readonly holder: string; readonly token: number; readonly permits: number }[];
+  readonly capacity: number;
+  /** Why nobody is granted just now. */
+  readonly closed: readonly string[];
   readonly queue: readonly { readonly holder: string; readonly priority: string }[];
 }
 
 /** Reads a lock from its actor's state. */
 export function lockOf(view: ActorView): LockRow {
   // The kind defines its context; a view carries it untyped over the wire.
-  const { holders, queue } = view.context as ResourceContext;
+  const { holders, capacity, closed, queue } = view.context as ResourceContext;
   const [first] = holders;
   return {
     resource: view.id,
@@ -33,8 +39,19 @@ export function lockOf(view: ActorView): LockRow {
     holder: first?.holder ?? null,
     token: first?.token ?? null,
     expiresAtMs: first?.expiresAtMs ?? null,
+    holders: holders.map(({ holder, token, permits }) => ({ holder, token, permits })),
+    capacity,
+    closed: closed.map(({ reason }) => reason),
     queue: queue.map((waiter) => ({ holder: waiter.holder, priority: waiter.priority })),
   };
+}
+
+const sized = (name: string, permits: number): string => (permits === 1 ? name : `${name} ×${permits}`);
+
+function stateCell({ state, closed, capacity, holders }: LockRow): string {
+  const word = closed.length > 0 ? closed.join(", ") : state;
+  const used = holders.reduce((sum, { permits }) => sum + permits, 0);
+  return capacity === 1 ? word : `${word}, ${used} of ${capacity}`;
 }
 
 export function locksCommand(program: Command, deps: CliDeps): void {
@@ -59,14 +76,15 @@ export function locksCommand(program: Command, deps: CliDeps): void {
         if (total === 0) return hidden || "Nothing was ever locked";
         const rows = locks.map((lock) => [
           lock.resource,
-          lock.holder ?? "-",
-          lock.token ?? "-",
+          stateCell(lock),
+          lock.holders.map(({ holder, permits }) => sized(holder, permits)).join(", ") || "-",
+          lock.holders.length > 1 ? lock.holders.map(({ token }) => token).join(", ") : (lock.token ?? "-"),
           lock.expiresAtMs === null ? "-" : spanText(lock.expiresAtMs - deps.clock.now()),
           lock.queue.map((ticket) => `${ticket.holder} (${ticket.priority})`).join(", ") || "-",
         ]);
-        const broken = unreadable.map(({ resource, error }) => [resource, `? ${error}`, "-", "-", "-"]);
+        const broken = unreadable.map(({ resource, error }) => [resource, `? ${error}`, "-", "-", "-", "-"]);
         return (
-          table(["RESOURCE", "HOLDER", "TOKEN", "ENDS IN", "QUEUE"], [...rows, ...broken]) +
+          table(["RESOURCE", "STATE", "HOLDER", "TOKEN", "ENDS IN", "QUEUE"], [...rows, ...broken]) +
           moreText(total, actors) +
           hidden
         );

@@ -82,7 +82,9 @@ const LOCK = viewOf({
   context: {
     resource: "pi:device1",
     token: 7,
-    holders: [{ token: 7, holder: "task/t1", expiresAtMs: 1_767_225_630_000 }],
+    capacity: 1,
+    closed: [],
+    holders: [{ token: 7, holder: "task/t1", permits: 1, expiresAtMs: 1_767_225_630_000 }],
     queue: [{ holder: "task/t2", priority: "high", ttlMs: 30_000, sinceMs: 1 }],
     history: [],
   },
@@ -151,6 +153,9 @@ const COMMANDS: readonly (readonly [args: readonly string[], world: CliWorld, js
           holder: "task/t1",
           token: 7,
           expiresAtMs: 1_767_225_630_000,
+          holders: [{ holder: "task/t1", token: 7, permits: 1 }],
+          capacity: 1,
+          closed: [],
           queue: [{ holder: "task/t2", priority: "high" }],
         },
       ],
@@ -260,6 +265,21 @@ test("`locks` says how many it leaves out", async () => {
   const client = { list, query: async () => LOCK };
   expect((await cli(["locks", "--limit", "1"], { client })).out).toMatch(/\n… 2 more: raise --limit\n$/);
   expect((await cli(["locks", "--limit", "3"], { client })).out).not.toContain("more");
+});
+
+test("`locks` shows all that hold a counted resource, and why a closed one grants nobody", async () => {
+  const held = (holder: string, token: number, permits: number) => ({ holder, token, permits, expiresAtMs: Infinity });
+  const rows = {
+    tuners: { capacity: 4, closed: [], holders: [held("client/a", 1, 2), held("client/b", 2, 1)], queue: [] },
+    "pi:d1": { capacity: 1, closed: [{ reason: "maintenance" }], holders: [], queue: [] },
+  };
+  const client: CliWorld["client"] = {
+    list: async (kind) => (kind === "resource" ? Object.keys(rows).map((id) => ({ kind, id, node: null })) : []),
+    query: async (_, id) => ({ ...LOCK, id, context: rows[id as keyof typeof rows] }),
+  };
+  const { out } = await cli(["locks"], { client });
+  expect(out).toMatch(/^tuners +held, 3 of 4 +client\/a ×2, client\/b +1, 2 /m);
+  expect(out).toMatch(/^pi:d1 +maintenance +- +- +- +-$/m);
 });
 
 test("`locks` leaves out free locks of devices that nobody heard of, and says so", async () => {

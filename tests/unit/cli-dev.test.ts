@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { LockRow } from "../../gateway/commands/locks.ts";
 import { LOG_MAX_BYTES, LogFile } from "../../gateway/dev/log-file.ts";
 import { describe as describeEvent, describeDead } from "../../gateway/dev/observer.ts";
 import { Part, type PartSpec } from "../../gateway/dev/part.ts";
@@ -21,6 +22,10 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+const LOCK: LockRow = {
+  ...{ resource: "pi:d1", state: "held", holder: "task/t", token: 4, expiresAtMs: 9, queue: [] },
+  ...{ holders: [{ holder: "task/t", token: 4, permits: 1 }], capacity: 1, closed: [] },
+};
 const ADDRESSES = {
   nats: "nats://127.0.0.1:4222",
   mqtt: "mqtt://127.0.0.1:1884",
@@ -49,8 +54,7 @@ describe("views", () => {
       topic: "event",
       text: `alert ${i} ${"x".repeat(300)}`,
     }));
-    const lock = { resource: "pi:d1", state: "held", holder: "task/t", token: 4, expiresAtMs: 9, queue: [] };
-    const facts = { parts, happenings, locks: [lock], addresses: ADDRESSES };
+    const facts = { parts, happenings, locks: [LOCK], addresses: ADDRESSES };
     for (const terminal of [
       { columns: 80, rows: 24 },
       { columns: 200, rows: 60 },
