@@ -77,7 +77,7 @@ export class Ranking {
     const isHome = (member: Place) => member.isLeaving !== true && has(member) && isThere(member);
     const isBound = isPinned || [...this.#members.values()].some(isHome);
     return (_, member) => {
-      if (!has(member)) return `does not host the kind "${kind}": it is not defined there, or not for the node's roles`;
+      if (!has(member)) return `does not define "${kind}", or not for its roles`;
       return isThere(member) || !isBound ? null : `has not the label ${label}=${value}`;
     };
   }

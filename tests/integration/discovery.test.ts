@@ -112,7 +112,7 @@ test("explainPlacement() shows shard, owner, epoch and checkpoint, and why each 
   expect(report.checkpoint).toBeGreaterThanOrEqual(0);
   expect(report.candidates.map(({ name, state, unfit }) => [name, state, unfit])).toEqual([
     ["n3", "alive", null],
-    ["n1", "alive", 'does not host the kind "audit": it is not defined there, or not for the node\'s roles'],
+    ["n1", "alive", 'does not define "audit", or not for its roles'],
   ]);
   const shared = await client.explainPlacement("thing", "x");
   expect(shared.shard).toBe(shared.door);
