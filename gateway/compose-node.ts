@@ -4,6 +4,7 @@ import { leaseWriter, startPumps } from "../actors/index.ts";
 import { builtInSkills, type Skill, SkillRegistry } from "../agents/index.ts";
 import { makeNames } from "../nats-config/subjects.ts";
 import type { Node } from "../runtime/api.ts";
+import type { ActorKind } from "../runtime/define-actor.ts";
 import { startNode } from "../runtime/node.ts";
 import type { NodeOptions } from "../runtime/node-options.ts";
 import { connectBroker } from "../runtime/port-nats.ts";
@@ -18,6 +19,8 @@ export interface ComposeOptions extends Pick<NodeOptions, "labels" | "roles" | "
   readonly log?: Logger;
   /** What its steps can call besides services. Default: {@link builtInSkills}. Every node of a cluster needs the same. */
   readonly skills?: readonly Skill[];
+  /** Kinds beside those of the system. Every node of a cluster needs the same, or they have a `placement`. */
+  readonly kinds?: readonly ActorKind[];
 }
 
 export interface ComposedNode {
@@ -42,7 +45,8 @@ export async function composeNode(options: ComposeOptions): Promise<ComposedNode
   try {
     const skills = new SkillRegistry(options.skills ?? builtInSkills, { broker, names });
     const { runSkill, stopSkill } = skills;
-    const kinds = allKinds({ runSkill, stopSkill, writeLease: leaseWriter({ broker, names }) });
+    const system = allKinds({ runSkill, stopSkill, writeLease: leaseWriter({ broker, names }) });
+    const kinds = [...system, ...(options.kinds ?? [])];
     const node = await startNode({ name, servers, namespace, deviceRoot, kinds, log, ...place });
     const pumps = await startPumps({ node, broker, names, log });
     let stopped: Promise<void> | undefined;

@@ -78,14 +78,14 @@ export class AddressError extends TroupeError {
   readonly retryable = false;
 }
 
-/** No node of the cluster defines this kind. */
+/** No node of the cluster defines this kind, or those that do lack others that most share. */
 export class UnknownKindError extends TroupeError {
   override readonly name = "UnknownKindError";
   readonly code = "UNKNOWN_KIND";
   readonly retryable = false;
   constructor(kind: string, known: readonly string[]) {
     super(
-      `No node that could serve it hosts the kind "${kind}": known there are ${known.length > 0 ? known.join(", ") : "none"}`,
+      `No node that could serve it hosts the kind "${kind}": known there are ${known.length > 0 ? known.join(", ") : "none"}. Nodes define the same kinds, or give theirs a placement`,
     );
   }
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import pino from "pino";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { crewWorker } from "../../actors/index.ts";
 import { type ComposedNode, composeNode } from "../../gateway/compose-node.ts";
 import { ListenError } from "../../gateway/errors.ts";
 import { type Gateway, startGateway } from "../../gateway/start-gateway.ts";
@@ -16,6 +17,11 @@ const names = makeNames();
 /** A whole task on a busy machine, in ms. */
 const TASK_DEADLINE_MS = 15_000;
 
+/** A kind of one's own beside the system's. */
+const scanner = crewWorker({ kind: "scanner", capabilities: [], run: async ({ data }) => data });
+const compose = () =>
+  composeNode({ name: "n1", servers: [server.url], namespace: names.namespace, labels: {}, kinds: [scanner], log });
+
 let server: TestServer;
 let broker: Broker;
 let node: ComposedNode;
@@ -29,7 +35,7 @@ beforeAll(async () => {
     const answer = { ok: true, output: { blackscreen: false, freeze: false, audio: null }, evidence };
     if (message.reply !== undefined) broker.publish(message.reply, Buffer.from(JSON.stringify(answer)));
   });
-  node = await composeNode({ name: "n1", servers: [server.url], namespace: names.namespace, labels: {}, log });
+  node = await compose();
   gateway = await startGateway({ servers: server.url, port: 0, log });
 });
 afterAll(async () => {
@@ -167,10 +173,22 @@ describe("startGateway()", () => {
     expect((await call("/api/actors/nonsense")).status).toBe(503);
     const { items } = (await call("/api/tasks")).body as { items: unknown[] };
     expect(items).toMatchObject([{ unreadable: true }]);
-    node = await composeNode({ name: "n1", servers: [server.url], namespace: names.namespace, labels: {}, log });
+    node = await compose();
     await vi.waitFor(async () => expect((await tasks()).filter(({ state }) => state === "succeeded")).toHaveLength(2), {
       timeout: TASK_DEADLINE_MS,
       interval: 50,
     });
   });
+});
+
+test("a crew's workers are of a kind that the node was given beside the system's", async () => {
+  const { client } = node.node;
+  const declare = { type: "declare", plan: { worker: "scanner", min: 1, max: 1 } };
+  expect(await client.ask("crew", "night", declare)).toMatchObject({ ok: true });
+  const submit = { type: "submit", work: { id: "job-1", data: { page: 7 } } };
+  expect(await client.ask("crew", "night", submit)).toMatchObject({ ok: true });
+  await vi.waitFor(
+    async () => expect((await call("/api/crews/night")).body).toMatchObject({ counts: { done: 1 } }),
+    TASK_DEADLINE_MS,
+  );
 });
