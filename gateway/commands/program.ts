@@ -57,10 +57,14 @@ function addHelp(parent: Command, name: string): void {
   }
 }
 
+/** `help dead show` as `dead show --help`: commander's own help command looks no further than the first word. */
+const helpLast = ([first, ...path]: readonly string[]): string[] =>
+  first === "help" && path.length > 1 ? [...path, "--help"] : first === undefined ? [] : [first, ...path];
+
 /** Runs one command line (without the program's name) and resolves with its exit code. Never rejects. */
 export async function runCli(args: readonly string[], deps: CliDeps, version: string): Promise<ExitCode> {
   try {
-    await makeProgram(deps, version).parseAsync(args, { from: "user" });
+    await makeProgram(deps, version).parseAsync(helpLast(args), { from: "user" });
     return EXIT.ok;
   } catch (error) {
     // Commander has said what was wrong already, and ends --help and --version this way too.

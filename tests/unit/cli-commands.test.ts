@@ -378,6 +378,11 @@ describe("the command line", () => {
     });
   });
 
+  test("`help` with the words of a command inside another shows that command's help", async () => {
+    expect(await cli(["help", "dead", "show"])).toEqual(await cli(["dead", "show", "--help"]));
+    expect((await cli(["help", "dead", "show"])).out).toContain("Usage: troupe dead show [options] <seq>");
+  });
+
   test("--help documents the exit codes, of the program and of every command", async () => {
     const help = await cli(["--help"]);
     expect(help).toMatchObject({ exit: 0, err: "" });
