@@ -72,7 +72,7 @@ export async function retryDeadLetter(deps: DeskDeps, seq: number, options: Retr
   const letter = await openLetter(deps, seq);
   if (!isOfActor(letter))
     throw new DeadLetterError(
-      `Dead letter ${seq} is ${letter.reason} by "${letter.kind}/${letter.id}", which is no actor: send its event anew, then skip it`,
+      `Dead letter ${seq} (${letter.reason}) is of "${letter.kind}/${letter.id}", which is no actor: send its event anew, then skip it`,
     );
   const command: Command = {
     type: "control.retry",
