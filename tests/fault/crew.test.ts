@@ -6,7 +6,7 @@ import { WORK_POOL, type WorkEnded } from "../../actors/messages/crew.ts";
 import { workerNodes } from "../../gateway/crews.ts";
 import { connect } from "../../runtime/client.ts";
 import { FaultCluster, HEAL_DEADLINE_MS } from "./support/cluster.ts";
-import { hand, starter, tally, tallyOf } from "./support/kinds.ts";
+import { hand, PIECE_MS, starter, tally, tallyOf } from "./support/kinds.ts";
 import { until } from "./support/wait.ts";
 
 const FIRST_CALLS = 10_000;
@@ -65,8 +65,11 @@ test("crews lose no work with a node that is killed, and nobody is shown there f
       ),
     ),
   );
-  await until("a quarter of the work to end", HEAL_DEADLINE_MS, () => ended.size > WORKS / 4);
   const victim = cluster.node("n2");
+  await until("a quarter of the work to end, and some to have just begun on the node", HEAL_DEADLINE_MS, () => {
+    const last = victim.told.findLast(({ invoked }) => invoked?.startsWith("w"));
+    return ended.size > WORKS / 4 && last !== undefined && performance.now() - last.atMs < PIECE_MS / 2;
+  });
   await victim.kill();
   const killedAt = performance.now();
   const views = await Promise.all(crews.map((crew) => client.query(crewKind, crew)));

@@ -143,8 +143,8 @@ export const alarm = defineActor({
   }),
 });
 
-/** How long a piece of a crew's work takes, in ms. */
-export const PIECE_MS = 20;
+/** How long a piece of a crew's work takes, in ms: long enough to be killed in the middle. */
+export const PIECE_MS = 250;
 
 /** A worker of crews, which prints what it runs as a job does. */
 export const hand = crewWorker({
