@@ -121,6 +121,11 @@ export const LEASE_RENEW_TIMEOUT_MS = 2 * LEASE_RENEW_MS;
  * election of a replicated stream's leader, so that a loss of a NATS server ends no healthy node.
  */
 export const LEASE_TTL_S = 30;
+/**
+ * How often the server tells a reader of who is there and who owns what that there is no news, in ms: one that lost its place, with the
+ * server that kept it, finds out within 1.3 to 2.5 s, instead of 5 to 10.
+ */
+export const CLUSTER_HEARTBEAT_MS = 500;
 /** How long a node whose connection ended may take to come back, in ms: its client library reconnects at once, a loaded host takes its time. */
 export const DISCONNECT_GRACE_MS = 100;
 

@@ -6,7 +6,13 @@ import type { Names } from "../nats-config/subjects.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 import { RevisionConflictError, SealedError, TroupeError } from "./errors.ts";
 import type { Role } from "./families.ts";
-import { LEASE_RENEW_MS, LEASE_RENEW_TIMEOUT_MS, LEASE_SELF_FENCE_MS, LEASE_TTL_S } from "./limits.ts";
+import {
+  CLUSTER_HEARTBEAT_MS,
+  LEASE_RENEW_MS,
+  LEASE_RENEW_TIMEOUT_MS,
+  LEASE_SELF_FENCE_MS,
+  LEASE_TTL_S,
+} from "./limits.ts";
 import type { Broker, StoredMessage, Subscription } from "./port.ts";
 import { Silence } from "./silence.ts";
 import type { KindVersions } from "./versions.ts";
@@ -143,7 +149,7 @@ export class Membership {
     this.#members.set(memberKey(this.#facts), this.#facts);
     this.#following = await this.#broker.follow(
       this.#names.kv.nodes.stream,
-      { subjects: [this.#names.kv.nodes.key(">")], from: "last" },
+      { subjects: [this.#names.kv.nodes.key(">")], from: "last", heartbeatMs: CLUSTER_HEARTBEAT_MS },
       (message) => {
         if (this.#observe(message)) this.#onChange();
         this.#listen(message);

@@ -21,6 +21,7 @@ interface Created {
 
 export class NatsFollower implements InboxOwner {
   readonly inbox: ServerInbox;
+  readonly heartbeatMs: number;
   readonly #wire: Wire;
   readonly #stream: string;
   readonly #options: FollowOptions;
@@ -38,6 +39,7 @@ export class NatsFollower implements InboxOwner {
     this.#stream = stream;
     this.#options = options;
     this.#onMessage = onMessage;
+    this.heartbeatMs = options.heartbeatMs ?? HEARTBEAT_MS;
     this.inbox = new ServerInbox(wire, this);
   }
 
@@ -55,7 +57,7 @@ export class NatsFollower implements InboxOwner {
       ack_policy: "none",
       max_deliver: 1,
       flow_control: true,
-      idle_heartbeat: HEARTBEAT_MS * NS_PER_MS,
+      idle_heartbeat: this.heartbeatMs * NS_PER_MS,
       inactive_threshold: FORGET_AFTER_MS * NS_PER_MS,
       mem_storage: true,
       num_replicas: 1,

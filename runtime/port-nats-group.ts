@@ -24,6 +24,7 @@ const ACK = new TextEncoder().encode("+ACK");
 
 export class NatsGroupShare implements InboxOwner {
   readonly inbox: ServerInbox;
+  readonly heartbeatMs = HEARTBEAT_MS;
   readonly #wire: Wire;
   readonly #stream: string;
   readonly #options: ConsumeOptions;

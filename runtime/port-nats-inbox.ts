@@ -10,10 +10,10 @@ import { publishError } from "./mux.ts";
 import { API_TIMEOUT_MS, type JetStreamApi } from "./port-nats-api.ts";
 import type { StreamReads } from "./port-nats-reads.ts";
 
-/** The server says this often that it has nothing to say, in ms. */
+/** The server says this often that it has nothing to say, unless a reader wants otherwise, in ms. */
 export const HEARTBEAT_MS = 2_000;
-/** Two heartbeats missed: what sent them is gone. In ms. */
-const SILENCE_MS = 2.5 * HEARTBEAT_MS;
+/** Two heartbeats missed: what sent them is gone. In heartbeats. */
+const SILENCE = 2.5;
 /** Tries of the first attach: one may be lost with the server that was chosen for the consumer, out of sight but not known to be gone. */
 const OPEN_ATTEMPTS = 3;
 /** Pause before another attach, in ms; it doubles while they fail. */
@@ -45,6 +45,8 @@ export interface Wire {
 }
 
 export interface InboxOwner {
+  /** How often the server was asked to say that it has nothing to say, in ms. */
+  readonly heartbeatMs: number;
   /** Makes the server send to `address`. Runs anew after each loss. */
   attach(address: string, timeoutMs: number): Promise<void>;
   receive(message: Msg): void;
@@ -90,7 +92,7 @@ export class ServerInbox {
     if (this.#isClosed) return;
     // A listener may use the subscription that its opener has not yet got.
     clock.setTimeout(() => this.#releaseEarly(), 0);
-    this.#watch = clock.setTimeout(() => this.#lookForSilence(), SILENCE_MS);
+    this.#watchOver();
   }
 
   /** What was attached is lost, or not to be trusted. */
@@ -165,7 +167,12 @@ export class ServerInbox {
     const expects = this.#owner.expectsHeartbeat();
     const isLost = expects && !this.#heard && this.#wire.isConnected();
     this.#heard = !expects; // who begins to expect one within the next span has not missed it
-    this.#watch = this.#wire.clock.setTimeout(() => this.#lookForSilence(), SILENCE_MS);
+    this.#watchOver();
     if (isLost) this.reopen(0);
+  }
+
+  #watchOver(): void {
+    const { heartbeatMs } = this.#owner;
+    this.#watch = this.#wire.clock.setTimeout(() => this.#lookForSilence(), SILENCE * heartbeatMs);
   }
 }

@@ -60,6 +60,8 @@ export interface FollowOptions {
   readonly subjects: readonly string[];
   /** `all`: from the first message; `last`: the last message of each subject, then what comes; `new`: only what comes. */
   readonly from: "all" | "last" | "new";
+  /** How often the server says that it has nothing to say, in ms; after two and a half without a word it is asked anew. Default 2,000. */
+  readonly heartbeatMs?: number;
 }
 
 export interface ConsumeOptions {

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { CorruptRecordError } from "./errors.ts";
 import { isShardKey, type Shard, shardOfKey } from "./families.ts";
+import { CLUSTER_HEARTBEAT_MS } from "./limits.ts";
 import type { KindVersions } from "./versions.ts";
 import type { Broker, StoredMessage, Subscription } from "./port.ts";
 
@@ -80,14 +81,18 @@ export class ShardTable {
     for (const message of await this.#broker.readLast(stream, key("*"), MAX_KEYS)) {
       if (isShard(message)) this.#observe(message);
     }
-    this.#following = await this.#broker.follow(stream, { subjects, from: "last" }, (message) => {
-      try {
-        if (isShard(message) && this.#observe(message)) onChange();
-      } catch (error) {
-        if (!(error instanceof CorruptRecordError)) throw error;
-        this.#log.error({ err: error }, "A shard's record was overwritten: what was known before stands"); // the next write over it fails
-      }
-    });
+    this.#following = await this.#broker.follow(
+      stream,
+      { subjects, from: "last", heartbeatMs: CLUSTER_HEARTBEAT_MS },
+      (message) => {
+        try {
+          if (isShard(message) && this.#observe(message)) onChange();
+        } catch (error) {
+          if (!(error instanceof CorruptRecordError)) throw error;
+          this.#log.error({ err: error }, "A shard's record was overwritten: what was known before stands"); // the next write over it fails
+        }
+      },
+    );
   }
 
   close(): void {

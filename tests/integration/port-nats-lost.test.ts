@@ -60,8 +60,29 @@ test("open() attaches anew when the server that was chosen for the consumer is o
     clock.advance(timeoutMs);
     throw new BrokerUnavailableError("No answer from the server that was chosen");
   };
-  const inbox = new ServerInbox(wire, { attach, receive: () => undefined, expectsHeartbeat: () => true });
+  const inbox = new ServerInbox(wire, {
+    heartbeatMs: 1_000,
+    attach,
+    receive: () => undefined,
+    expectsHeartbeat: () => true,
+  });
   await inbox.open();
   inbox.close();
   expect(new Set(addresses).size).toBe(2);
+});
+
+test("follow() goes on soon after the server that kept its place was lost, if it asked to be told often", async () => {
+  const broker = await connectBroker({ servers: await startServer() });
+  cleanups.push(() => broker.close());
+  const manager = await jetstreamManager(broker.connection);
+  await manager.streams.add({ name: "S", subjects: ["s.>"] });
+  const heard = Promise.withResolvers<void>();
+  await broker.follow("S", { subjects: ["s.>"], from: "new", heartbeatMs: 200 }, () => heard.resolve());
+  // As it is to the reader when that server is out of reach: nobody says that the consumer is gone.
+  const [consumer] = await manager.consumers.list("S").next();
+  await manager.consumers.delete("S", consumer?.name ?? "");
+  const begunAt = performance.now();
+  await broker.append("s.a", Buffer.from("1"));
+  await heard.promise;
+  expect(performance.now() - begunAt).toBeLessThan(SOON_MS / 2);
 });
