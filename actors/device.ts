@@ -3,10 +3,11 @@
  * online, suspect and offline, and one outage raises one alert and closes it once, however often it comes and goes meanwhile.
  */
 import { assign, enqueueActions, setup } from "xstate";
+import { keyOf } from "../runtime/address.ts";
 import { publish, ref } from "../runtime/author.ts";
 import { defineActor } from "../runtime/define-actor.ts";
 import type { Priority } from "../runtime/priority.ts";
-import { now } from "../runtime/transition-scope.ts";
+import { now, sender } from "../runtime/transition-scope.ts";
 import { ALERT_POOL, DEVICE_OFFLINE, type DeviceMessage, type HostMessage } from "./messages/device.ts";
 import { placeOf } from "./messages/event.ts";
 
@@ -68,8 +69,11 @@ const alertOf = (context: DeviceContext, status: "active" | "resolved") => ({
   },
 });
 
+/** Whoever else said that the host is gone would take the device from its holder. */
+const isFromHost = ({ host }: DeviceContext): boolean => sender() === keyOf("host", host);
+
 const hostIsUp = {
-  guard: "isHostDown",
+  guard: "isHostBack",
   actions: [
     { type: "noteHost", params: { isDown: false } },
     { type: "tellLock", params: { type: "hostBack" } },
@@ -87,7 +91,8 @@ const machine = setup({
     /** The host's alert stands for all its devices. */
     mayAlert: ({ context }) => context.alertedAtMs === null && !context.isHostDown,
     isAlertOpen: ({ context }) => context.alertedAtMs !== null,
-    isHostDown: ({ context }) => context.isHostDown,
+    isHostBack: ({ context }) => context.isHostDown && isFromHost(context),
+    isFromHost: ({ context }) => isFromHost(context),
   },
   actions: {
     rememberEvent: assign(({ context, event }) => {
@@ -170,6 +175,7 @@ const machine = setup({
       on: {
         online: { target: "online", actions: "rememberFacts" },
         hostDown: {
+          guard: "isFromHost",
           actions: [
             { type: "noteHost", params: { isDown: true } },
             { type: "tellLock", params: { type: "hostLost" } },

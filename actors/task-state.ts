@@ -108,24 +108,14 @@ export function mayRetry(context: TaskContext): boolean {
 
 export const hasStepDue = (context: TaskContext): boolean => currentStep(context).status === "pending";
 
-export function isOwnGrant(context: TaskContext, event: TaskMessage): boolean {
-  const lock = context.spec && lockOf(context.spec);
-  return (
-    event.type === "resource.granted" && lock !== null && event.resource === lock && isFromResource(event.resource)
-  );
+/** What the lock says that this task asks for or holds, whichever of its grants it is about. */
+export function isOfLock({ spec }: TaskContext, event: TaskMessage): boolean {
+  return "resource" in event && event.resource === (spec && lockOf(spec)) && isFromResource(event.resource);
 }
 
 /** News of the grant that this task has, from the lock itself. */
-export function isOfOwnLock({ lock }: TaskContext, event: TaskMessage): boolean {
-  return (
-    "resource" in event &&
-    "token" in event &&
-    lock !== null &&
-    lock.resource === event.resource &&
-    lock.token === event.token &&
-    isFromResource(event.resource)
-  );
-}
+export const isOfOwnLock = (context: TaskContext, event: TaskMessage): boolean =>
+  isOfLock(context, event) && "token" in event && context.lock?.token === event.token;
 
 /** Between two steps, with more to do and somebody to let pass. */
 export const isPauseDue = (context: TaskContext): boolean =>

@@ -63,7 +63,7 @@ const base = setup({
     isUnsound: ({ event }) => event.type === "start" && specProblem(event.task) !== null,
     isUnsoundFromAgent: ({ event }) => event.type === "start" && state.refusedTask(event.task) !== null,
     needsLock: ({ event }) => event.type === "start" && lockOf(event.task) !== null,
-    isOwnGrant: ({ context, event }) => state.isOwnGrant(context, event),
+    isOfLock: ({ context, event }) => state.isOfLock(context, event),
     isOfOwnLock: ({ context, event }) => state.isOfOwnLock(context, event),
     isTakenAway: ({ context, event }) =>
       state.isOfOwnLock(context, event) && event.type === "resource.revoked" && event.reason !== "expired",
@@ -190,15 +190,15 @@ const machine = base.createMachine({
     acquiring: {
       entry: "askForLock",
       on: {
-        "resource.granted": { guard: "isOwnGrant", target: "preparing", actions: ["rememberLock", "planRenewal"] },
-        "resource.queued": { actions: "rememberPlace" },
+        "resource.granted": { guard: "isOfLock", target: "preparing", actions: ["rememberLock", "planRenewal"] },
+        "resource.queued": { guard: "isOfLock", actions: "rememberPlace" },
         // It paused, and its last grant was over before that: what it did since was not done under the lock.
         "resource.revoked": {
           guard: "isOfOwnLock",
           target: "releasing",
           actions: ["rememberLockLost", "confirmStop", "leaveLine"],
         },
-        "resource.refused": { target: "finishing", actions: "rememberRefusedLock" },
+        "resource.refused": { guard: "isOfLock", target: "finishing", actions: "rememberRefusedLock" },
         abort: { target: "releasing", actions: ["rememberAbort", "leaveLine"] },
       },
     },
@@ -244,12 +244,12 @@ const machine = base.createMachine({
       // The resource answers a release or a cancel, whatever crossed it on the way.
       always: { guard: "awaitsNoLock", target: "finishing" },
       on: {
-        "resource.released": "finishing",
+        "resource.released": { guard: "isOfLock", target: "finishing" },
         "resource.revoked": [
           { guard: "isOfOwnLock", target: "finishing", actions: ["rememberLateLoss", "confirmStop"] },
-          { target: "finishing" },
+          { guard: "isOfLock", target: "finishing" },
         ],
-        "resource.refused": "finishing",
+        "resource.refused": { guard: "isOfLock", target: "finishing" },
       },
       after: { releaseWait: "finishing" },
     },

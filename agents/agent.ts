@@ -8,7 +8,7 @@ import { eventKey } from "../actors/messages/event.ts";
 import { routerId } from "../actors/messages/router.ts";
 import { type PoolEvent, publish, ref, reply } from "../runtime/author.ts";
 import { defineActor } from "../runtime/define-actor.ts";
-import { now, uniqueId } from "../runtime/transition-scope.ts";
+import { now, sender, uniqueId } from "../runtime/transition-scope.ts";
 import { endTask, startNext, takeEvent } from "./agent-dispatch.ts";
 import { type AgentContext, newAgent, type WaitingWork } from "./agent-state.ts";
 import { eventProblem, planProblem } from "./message-check.ts";
@@ -25,8 +25,13 @@ const typesOf = (plan: AgentPlan): string[] => [...new Set(plan.triggers.map((tr
 
 function refusalOf(context: AgentContext, event: AgentMessage): string | null {
   if (event.type === "deploy") return planProblem(context.id, event.plan);
-  return event.type === "event" ? eventProblem(event.event) : null;
+  if (event.type === "event") return eventProblem(event.event);
+  return event.type === "task.finished" && sender() !== `task/${event.task}` ? forgedEnd(event.task) : null;
 }
+
+/** An end that anybody could tell would free a place, and answer an alert that nobody looked at. */
+const forgedEnd = (task: unknown): string =>
+  `The end of task ${JSON.stringify(task) ?? "undefined"} is told by that task alone: abort the task instead`;
 
 /** Says loudly that work was given up, once for all of it. */
 const lossOf = (context: AgentContext, type: string, lost: readonly WaitingWork[]): PoolEvent => ({
@@ -128,7 +133,10 @@ const machine = setup({
           { actions: ["follow", "adopt", "startWaiting", "answerDeployed"] },
         ],
         event: [{ guard: "isRefused", actions: "refuse" }, { actions: ["take", "startWaiting", "answerTaken"] }],
-        "task.finished": { actions: ["recordEnd", "startWaiting", "answerTaken"] },
+        "task.finished": [
+          { guard: "isRefused", actions: "refuse" },
+          { actions: ["recordEnd", "startWaiting", "answerTaken"] },
+        ],
         retire: { target: "retired", actions: ["follow", "giveUpWaiting", "answerRetired"] },
       },
       states: {
@@ -142,7 +150,7 @@ const machine = setup({
           { guard: "isRefused", actions: "refuse" },
           { target: "deployed", actions: ["follow", "adopt", "answerDeployed"] },
         ],
-        "task.finished": { actions: ["recordEnd", "answerTaken"] },
+        "task.finished": [{ guard: "isRefused", actions: "refuse" }, { actions: ["recordEnd", "answerTaken"] }],
       },
     },
   },

@@ -149,6 +149,19 @@ describe("host", () => {
     return actor;
   };
 
+  test.each(["client-1", "host/sunri-pi2", "device/sunri-pi1:device1"])(
+    "leaves its lock alone when %s says that its host is down or back",
+    (stranger) => {
+      const actor = new DrivenActor(deviceKind, "sunri-pi1:device2").send({ type: "online", facts: {} });
+      actor.send({ type: "silent" }).advance(SUSPECT_MS).clear();
+      expect(actor.send({ type: "hostDown" }, stranger).sent).toEqual([]);
+      expect(actor.send({ type: "hostDown" }, "host/sunri-pi1").sentTo("resource/sunri-pi1:device2")).toEqual([
+        "hostLost",
+      ]);
+      expect(actor.clear().send({ type: "hostUp" }, stranger).sent).toEqual([]);
+    },
+  );
+
   test("is down when all its devices are away, and tells each of them, then that it is up", () => {
     const actor = say(host(), "deviceAway", "device1");
     expect(actor.value).toBe("up");

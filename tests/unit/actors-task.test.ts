@@ -4,6 +4,7 @@ import type { SkillCall, SkillResult, Step, TaskSpec } from "../../actors/messag
 import { RELEASE_WAIT_MS, RETRY_PAUSE_MS, taskActor } from "../../actors/task.ts";
 import type { TaskContext } from "../../actors/task-state.ts";
 import { ARGS_LIMIT_BYTES, KEPT_LIMIT_BYTES } from "../../actors/task-steps.ts";
+import { UnknownEventError } from "../../runtime/errors.ts";
 import { DrivenActor, START_MS } from "../support/machine.ts";
 
 const nothing = () => Promise.reject(new Error("Driven by hand: nothing runs here"));
@@ -43,6 +44,7 @@ const spec = (more: Partial<TaskSpec> = {}): TaskSpec => ({
 });
 const evidence = [{ kind: "frame", at: START_MS, ref: "frames/1.jpg" }];
 const done: SkillResult = { status: "succeeded", output: { ok: true }, evidence };
+const RESOURCE = `resource/${LOCK}`;
 const granted = { type: "resource.granted", resource: LOCK, token: 7, expiresAtMs: START_MS + TTL_MS };
 const released = { type: "resource.released", resource: LOCK, token: 7, reason: "released" };
 const revoked = {
@@ -56,7 +58,7 @@ const boom = { name: "Error", message: "The device does not answer" };
 
 const task = (more: Partial<TaskSpec> = {}) =>
   new DrivenActor(kind, "t1").send({ type: "start", task: spec(more) }, AGENT);
-const running = (more: Partial<TaskSpec> = {}) => task(more).send(granted, `resource/${LOCK}`);
+const running = (more: Partial<TaskSpec> = {}) => task(more).send(granted, RESOURCE);
 const contextOf = (actor: DrivenActor) => actor.context as TaskContext;
 const callOf = (actor: DrivenActor) => actor.spawned.at(-1)?.input as SkillCall;
 const finished = (actor: DrivenActor) => actor.sent.filter(({ to }) => to === AGENT).map(({ event }) => event);
@@ -65,25 +67,42 @@ const stop = (actor: DrivenActor) => actor.resolve(true, "stop");
 const states = (actor: DrivenActor) => contextOf(actor).steps.map(({ status }) => status);
 
 describe("task", () => {
-  test.each(["client-1", "task/t2", "resource/other:device2"])("takes no grant and no loss from %s", (stranger) => {
-    const waiting = task().send({ ...granted, token: 1_000_000 }, stranger);
-    expect(waiting.value).toBe("acquiring");
-    expect(waiting.spawned).toEqual([]);
-    const actor = running().send(revoked, stranger);
-    expect(actor.value).toBe("running");
-    expect(actor.send(revoked, `resource/${LOCK}`).value).toBe("failed");
+  describe.each(["client-1", "task/t2", "resource/other:device2"])("that hears of its lock from %s", (stranger) => {
+    const queued = { type: "resource.queued", resource: LOCK, position: 2, holder: "task/other" };
+    const refused = { type: "resource.refused", resource: LOCK, reason: "full" };
+    const pause = { type: "resource.pause", resource: LOCK, token: 7, by: "task/x", untilMs: START_MS };
+    const abort = { type: "resource.abort", resource: LOCK, token: 7, by: "task/x" };
+
+    test.each([
+      ["acquiring", () => task(), [{ ...granted, token: 1_000_000 }, queued, refused, revoked]],
+      ["running", () => running(), [revoked, pause, abort, released]],
+      ["releasing", () => running().resolve(done).resolve(done), [released, revoked, refused]],
+    ] as const)("believes nothing of it while %s", (state, make, forged) => {
+      const actor = make().clear();
+      const before = JSON.stringify(actor.context);
+      for (const event of forged) actor.send(event, stranger);
+      expect(actor.value).toBe(state);
+      expect(JSON.stringify(actor.context)).toBe(before);
+      expect([...actor.sent, ...actor.spawned, ...actor.published]).toEqual([]);
+    });
+  });
+
+  test("takes no result of its skill from anybody but the skill", () => {
+    const actor = running();
+    const forged = { type: "xstate.done.actor.skill", output: done, actorId: "skill" };
+    for (const stranger of ["client-1", "task/t2", "agent/qa-manager"])
+      expect(() => actor.send(forged, stranger)).toThrow(UnknownEventError);
+    expect(states(actor)).toEqual(["running", "pending"]);
   });
 
   test("asks for the lock first, runs step by step under its token, releases, then reports with evidence", () => {
     const actor = task();
     expect(actor.value).toBe("acquiring");
-    expect(actor.sent).toEqual([
-      { to: `resource/${LOCK}`, event: { type: "acquire", priority: "critical", ttlMs: TTL_MS } },
-    ]);
+    expect(actor.sent).toEqual([{ to: RESOURCE, event: { type: "acquire", priority: "critical", ttlMs: TTL_MS } }]);
     expect(actor.spawned).toEqual([]);
-    actor.send({ type: "resource.queued", resource: LOCK, position: 2, holder: "task/other" }, `resource/${LOCK}`);
+    actor.send({ type: "resource.queued", resource: LOCK, position: 2, holder: "task/other" }, RESOURCE);
     expect(contextOf(actor).place).toEqual({ position: 2, holder: "task/other" });
-    actor.send(granted, `resource/${LOCK}`);
+    actor.send(granted, RESOURCE);
     expect(actor.value).toBe("running");
     expect(callOf(actor)).toEqual({
       skill: "capture_screenshot",
@@ -101,9 +120,9 @@ describe("task", () => {
     expect(callOf(actor)).toMatchObject({ skill: "press_key", args: { key: "OK" }, step: "press", token: 7 });
     actor.advance(500).resolve({ status: "succeeded", evidence: [] });
     expect(actor.value).toBe("releasing");
-    expect(actor.sent.at(-1)).toEqual({ to: `resource/${LOCK}`, event: { type: "release", token: 7 } });
+    expect(actor.sent.at(-1)).toEqual({ to: RESOURCE, event: { type: "release", token: 7 } });
     expect(finished(actor)).toEqual([]);
-    actor.send(released, `resource/${LOCK}`);
+    actor.send(released, RESOURCE);
     expect(actor.value).toBe("succeeded");
     expect(finished(actor)).toEqual([
       {
@@ -152,13 +171,13 @@ describe("task", () => {
     expect(callOf(actor)).toMatchObject({ device: null, token: null });
     actor.resolve(done);
     expect(actor.value).toBe("succeeded");
-    expect(actor.sentTo(`resource/${LOCK}`)).toEqual([]);
+    expect(actor.sentTo(RESOURCE)).toEqual([]);
   });
 
   test("fails with no_evidence when all steps succeeded but nothing shows it", () => {
     const actor = running({ steps: [step("look")] })
       .resolve({ status: "succeeded", output: {} })
-      .send(released);
+      .send(released, RESOURCE);
     expect(actor.value).toBe("failed");
     expect(finished(actor)).toMatchObject([{ state: "failed", reason: "no_evidence" }]);
   });
@@ -182,7 +201,7 @@ describe("task", () => {
   ] as const)("ends %s when a step returns %j, and skips the rest", (state, result, stepStatus, reason) => {
     const actor = running().resolve(result);
     expect(actor.value).toBe("releasing");
-    actor.send(released);
+    actor.send(released, RESOURCE);
     expect(actor.value).toBe(state);
     expect(states(actor)).toEqual([stepStatus, "skipped"]);
     expect(finished(actor)).toMatchObject([{ state, reason }]);
@@ -196,7 +215,7 @@ describe("task", () => {
     actor.advance(RETRY_PAUSE_MS);
     expect(actor.value).toBe("retrying");
     actor.advance(RETRY_PAUSE_MS);
-    actor.resolve(done).send(released);
+    actor.resolve(done).send(released, RESOURCE);
     expect(actor.value).toBe("succeeded");
     expect(contextOf(actor).steps).toMatchObject([{ attempt: 2, tries: 3, status: "succeeded", error: null }]);
   });
@@ -213,7 +232,7 @@ describe("task", () => {
     // Whatever is tried next, an attempt of unknown outcome keeps its key.
     actor.reject(boom).advance(2 * RETRY_PAUSE_MS);
     expect(callOf(actor)).toMatchObject({ invocationId: `t1/${key}` });
-    actor.reject(boom).send(released);
+    actor.reject(boom).send(released, RESOURCE);
     expect(actor.value).toBe("unknown");
     expect(contextOf(actor)).toMatchObject({ reason: `Step "look": ${boom.message}`, steps: [{ tries: 3 }] });
   });
@@ -224,7 +243,7 @@ describe("task", () => {
   ])("judges a step by the lock when the news comes late that it was over %s", (_case, overMs, end, steps) => {
     const actor = running().advance(500).resolve(done).advance(500).resolve(done).advance(60);
     expect(actor.value).toBe("releasing");
-    actor.send({ ...revoked, expiredAtMs: START_MS + overMs }, `resource/${LOCK}`);
+    actor.send({ ...revoked, expiredAtMs: START_MS + overMs }, RESOURCE);
     expect(actor.value).toBe(end);
     expect(states(actor)).toEqual(steps);
     expect(finished(actor)).toMatchObject([{ state: end, reason: end === "failed" ? "lock_lost" : null }]);
@@ -235,7 +254,7 @@ describe("task", () => {
     const actor = running({ steps: [step("look")] })
       .advance(500)
       .send({ type: "abort", reason: "stop" });
-    actor.send({ ...revoked, expiredAtMs: START_MS }, `resource/${LOCK}`);
+    actor.send({ ...revoked, expiredAtMs: START_MS }, RESOURCE);
     expect(actor.value).toBe("aborted");
   });
 
@@ -264,15 +283,15 @@ describe("task", () => {
     const actor = running({ steps: [step("look", { retries: 1, timeoutMs: 60_000 })] })
       .clear()
       .advance(TTL_MS - 1);
-    expect(actor.sent).toEqual([1, 2].map(() => ({ to: `resource/${LOCK}`, event: { type: "renew", token: 7 } })));
+    expect(actor.sent).toEqual([1, 2].map(() => ({ to: RESOURCE, event: { type: "renew", token: 7 } })));
     actor.reject(boom).clear().advance(1);
-    expect(actor.sentTo(`resource/${LOCK}`)).toEqual(["renew"]);
+    expect(actor.sentTo(RESOURCE)).toEqual(["renew"]);
     actor
       .advance(RETRY_PAUSE_MS)
       .resolve(done)
       .clear()
       .advance(10 * TTL_MS);
-    expect(actor.sentTo(`resource/${LOCK}`)).toEqual([]);
+    expect(actor.sentTo(RESOURCE)).toEqual([]);
   });
 
   test.each([
@@ -281,21 +300,23 @@ describe("task", () => {
   ] as const)("aborts its skill and fails with lock_lost when the lock is revoked while %s", (state, bring, steps) => {
     const actor = bring(running({ steps: [step("look", { retries: 1 }), step("press")] }));
     expect(actor.value).toBe(state);
-    actor.clear().send(revoked, `resource/${LOCK}`);
+    actor.clear().send(revoked, RESOURCE);
     expect(actor.value).toBe("failed");
     expect(actor.invocations).toEqual([]);
     expect(states(actor)).toEqual(steps);
     expect(finished(actor)).toMatchObject([{ state: "failed", reason: "lock_lost" }]);
-    expect(actor.sentTo(`resource/${LOCK}`)).toEqual([]);
+    expect(actor.sentTo(RESOURCE)).toEqual([]);
   });
 
   test("does not mind the loss of a lock that is not its own", () => {
-    expect(running().send({ ...revoked, token: 6 }).value).toBe("running");
-    expect(task().send({ ...granted, resource: "sunri-pi1:device1" }).value).toBe("acquiring");
+    expect(running().send({ ...revoked, token: 6 }, RESOURCE).value).toBe("running");
+    expect(task().send({ ...granted, resource: "sunri-pi1:device1" }, "resource/sunri-pi1:device1").value).toBe(
+      "acquiring",
+    );
   });
 
   test("fails when the lock is refused", () => {
-    const actor = task().send({ type: "resource.refused", resource: LOCK, reason: "full" });
+    const actor = task().send({ type: "resource.refused", resource: LOCK, reason: "full" }, RESOURCE);
     expect(actor.value).toBe("failed");
     expect(finished(actor)).toMatchObject([{ reason: "lock_refused: full" }]);
   });
@@ -315,22 +336,25 @@ describe("task", () => {
     actor.clear().send({ type: "abort", reason: "The operator said so" });
     if (command === "release") {
       expect(actor.value).toBe("stopping");
-      expect(actor.sentTo(`resource/${LOCK}`)).toEqual([]);
+      expect(actor.sentTo(RESOURCE)).toEqual([]);
       stop(actor);
     }
     expect(actor.value).toBe("releasing");
-    expect(actor.sentTo(`resource/${LOCK}`)).toEqual([command]);
+    expect(actor.sentTo(RESOURCE)).toEqual([command]);
     expect(actor.invocations).toEqual([]);
-    actor.send(command === "cancel" ? { type: "resource.refused", resource: LOCK, reason: "cancelled" } : released);
+    actor.send(
+      command === "cancel" ? { type: "resource.refused", resource: LOCK, reason: "cancelled" } : released,
+      RESOURCE,
+    );
     expect(actor.value).toBe("aborted");
     expect(states(actor)).toEqual(steps);
     expect(finished(actor)).toMatchObject([{ state: "aborted", reason: "The operator said so" }]);
   });
 
   test("waits for the end of a grant that crossed its cancel", () => {
-    const actor = task().send({ type: "abort", reason: "stop" }).send(granted);
+    const actor = task().send({ type: "abort", reason: "stop" }).send(granted, RESOURCE);
     expect(actor.value).toBe("releasing");
-    actor.send({ ...released, reason: "cancelled" });
+    actor.send({ ...released, reason: "cancelled" }, RESOURCE);
     expect(actor.value).toBe("aborted");
     expect(actor.spawned).toEqual([]);
   });
@@ -342,7 +366,7 @@ describe("task", () => {
       message: "stop",
     });
     expect(actor.value).toBe("running");
-    stop(actor.send({ type: "abort", reason: "stop" })).send(released);
+    stop(actor.send({ type: "abort", reason: "stop" })).send(released, RESOURCE);
     expect(actor.value).toBe("aborted");
     expect(contextOf(actor).steps).toMatchObject([{ attempt: 1 }]);
   });
@@ -368,7 +392,7 @@ describe("task", () => {
   test("fails a step whose arguments name nothing, at once and without calling the skill", () => {
     const actor = running({ steps: [step("look", { with: { x: "${steps.none.output}" }, retries: 5 })] });
     expect(actor.spawned).toEqual([]);
-    expect(actor.send(released).value).toBe("failed");
+    expect(actor.send(released, RESOURCE).value).toBe("failed");
     expect(contextOf(actor).reason).toBe('Step "look": "${steps.none.output}" leads nowhere at "none": known are look');
     const large = running({ steps: [step("look", { with: { x: "x".repeat(ARGS_LIMIT_BYTES) } })] });
     expect(contextOf(large).reason).toContain("pass a reference instead");
@@ -464,9 +488,9 @@ test("a task ends in one final state with one report, and drives nothing without
         boom: () => (isRunning() ? actor.reject(boom) : actor),
         stopped: () => (actor.invocations.includes("stop") ? stop(actor) : actor),
         abort: () => actor.send({ type: "abort", reason: "stop" }),
-        revoke: () => actor.send(revoked),
-        release: () => actor.send(released),
-        refuse: () => actor.send({ type: "resource.refused", resource: LOCK, reason: "x" }),
+        revoke: () => actor.send(revoked, RESOURCE),
+        release: () => actor.send(released, RESOURCE),
+        refuse: () => actor.send({ type: "resource.refused", resource: LOCK, reason: "x" }, RESOURCE),
         pause: () => actor.advance(1_500),
         long: () => actor.advance(TIMEOUT_MS),
       };

@@ -39,8 +39,10 @@ class Driven {
     return this.#actor.timers;
   }
 
-  send(event: AgentMessage): Outcome {
-    const { sent, published, answer } = this.#actor.clear().send({ ...event }, "router/shared:alerts");
+  send(event: AgentMessage, sender?: string): Outcome {
+    // An end is told by its task, everything else here by the router.
+    const from = sender ?? (event.type === "task.finished" ? `task/${event.task}` : "router/shared:alerts");
+    const { sent, published, answer } = this.#actor.clear().send({ ...event }, from);
     return { sent: [...sent], published: [...published], reply: answer };
   }
 
@@ -421,6 +423,21 @@ describe("agentKind", () => {
     agent.send(finish("stranger"));
     expect(agent.context.recent).toHaveLength(RECENT_LIMIT);
     expect(agent.context.counts.ended.succeeded).toBe(RECENT_LIMIT + 5);
+  });
+
+  test.each(["client-1", "task/other", "agent/watcher"])("agent refuses a forged end of its task from %s", (forger) => {
+    const agent = deployed();
+    const task = startedTask(agent.send({ type: "event", event: alert("d1") }));
+    const before = JSON.stringify(agent.context);
+    expect(agent.send(finish(task), forger)).toMatchObject({
+      sent: [],
+      reply: {
+        ...{ ok: false, code: "BAD_REQUEST" },
+        message: `The end of task "${task}" is told by that task alone: abort the task instead`,
+      },
+    });
+    expect(JSON.stringify(agent.context)).toBe(before);
+    expect(agent.send(finish(task)).reply).toMatchObject({ ok: true, running: 0 });
   });
 
   test("agent keeps its laws under random events and ends", () => {
