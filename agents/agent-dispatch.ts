@@ -152,6 +152,9 @@ const mostUrgent = (waiting: readonly WaitingWork[]): WaitingWork | undefined =>
     undefined,
   );
 
+/** No resource can have this name, so the task is refused with it. */
+const NO_DEVICE = "The event names no device: send host_name and device_id";
+
 /** Events name what is changed as they name devices: there is no default one, and a task without a name is refused. */
 function namedLock(scope: "tree" | "userinterface", { data }: LabEvent): string {
   const fields = (typeof data === "object" && data !== null ? data : {}) as { readonly [field: string]: unknown };
@@ -166,7 +169,10 @@ function specFor({ id, plan }: AgentContext, { event, priority }: WaitingWork): 
   const device = playbook.device === "event" ? event.device : null;
   const task = { agent: id, agentVersion: plan.version, trigger: on, event, device, priority, steps, lockTtlMs };
   const { locks = "device" } = playbook;
-  return locks === "device" ? task : { ...task, lock: locks === "none" ? null : namedLock(locks, event) };
+  if (locks === "tree" || locks === "userinterface") return { ...task, lock: namedLock(locks, event) };
+  const isUnnamed = playbook.device === "event" && device === null && steps.some(({ needsDevice }) => needsDevice);
+  if (isUnnamed) return { ...task, lock: NO_DEVICE };
+  return locks === "none" ? { ...task, lock: null } : task;
 }
 
 /** Records the end of a task, with the alerts that it answered; the same context if it is none of ours. */
