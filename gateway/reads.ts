@@ -3,7 +3,7 @@
  * else; the number of reads in flight and their time are bounded.
  */
 import { LIST_LIMIT } from "../runtime/limits.ts";
-import type { ActorView, Client } from "../runtime/api.ts";
+import type { ActorView, CallOptions, Client } from "../runtime/api.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { DeadlineError, TroupeError, UnknownKindError } from "../runtime/errors.ts";
 import type { GatewayDeps } from "./deps.ts";
@@ -133,13 +133,13 @@ async function readOne<T>(
  * @throws {GatewayError} NOT_READY: nobody answered in time.
  */
 export async function readActor(
-  client: Client,
+  client: Pick<Client, "query">,
   kind: string,
   id: string,
-  { deadlineMs = READ_DEADLINE_MS, signal }: { readonly deadlineMs?: number; readonly signal: AbortSignal },
+  { deadlineMs = READ_DEADLINE_MS, ...rest }: CallOptions,
 ): Promise<ActorView> {
   try {
-    return await client.query(kind, id, { deadlineMs, signal, allowStale: true });
+    return await client.query(kind, id, { ...rest, deadlineMs, allowStale: true });
   } catch (error) {
     if (!(error instanceof DeadlineError)) throw error;
     throw nobodyAnswers(`"${kind}/${id}"`, deadlineMs, { cause: error });

@@ -23,7 +23,9 @@ export class CliError extends Error {
 }
 
 const USAGE_CODES = new Set(["BAD_ADDRESS"]);
-const NOT_FOUND_CODES = new Set(["ACTOR_NOT_FOUND", "UNKNOWN_KIND", "AGENT_NOT_FOUND", "LETTER_NOT_FOUND"]);
+const NOT_FOUND_CODES = new Set([
+  ...["ACTOR_NOT_FOUND", "UNKNOWN_KIND", "AGENT_NOT_FOUND", "LETTER_NOT_FOUND", "UNKNOWN_RESOURCE"],
+]);
 
 export function exitOf(error: unknown): ExitCode {
   if (error instanceof CliError) return error.exit;

@@ -8,7 +8,7 @@ import { type CliDeps, CommandContext, common } from "./context.ts";
 import { moreText, readActors } from "./ps.ts";
 import { spanText, stateText, table } from "./output.ts";
 
-const RESOURCE_KIND = "resource";
+export const RESOURCE_KIND = "resource";
 /** Locks read at most unless --limit says otherwise: a lab of hundreds of devices fits. */
 const DEFAULT_LIMIT = 500;
 

@@ -4,9 +4,11 @@ import type { Address } from "../../runtime/address.ts";
 import type { ActorView, CallOptions } from "../../runtime/api.ts";
 import type { Priority } from "../../runtime/priority.ts";
 import { isObject, type JsonObject } from "../json.ts";
+import { checkKnown } from "../known-resource.ts";
 import { durationArgument, fieldsArgument, priorityArgument } from "./arguments.ts";
 import { type CliDeps, CommandContext, common } from "./context.ts";
 import { CliError, EXIT } from "./exit.ts";
+import { RESOURCE_KIND } from "./locks.ts";
 import { pretty, stateText, timeText } from "./output.ts";
 
 interface SendOptions {
@@ -48,13 +50,19 @@ function sending(program: Command, deps: CliDeps, name: string, description: str
 }
 
 const tell: Send = async (context, { kind, id }, event, options) => {
-  await context.withClient((client) => client.tell(kind, id, event, options));
+  await context.withClient(async (client) => {
+    if (kind === RESOURCE_KIND) await checkKnown(client, id, event, options);
+    await client.tell(kind, id, event, options);
+  });
   const { type } = event;
   context.output.print({ told: { kind, id, type } }, () => `${type} is stored for ${kind}/${id}`);
 };
 
 const ask: Send = async (context, { kind, id }, event, options) => {
-  const reply = await context.withClient((client) => client.ask(kind, id, event, options));
+  const reply = await context.withClient(async (client) => {
+    if (kind === RESOURCE_KIND) await checkKnown(client, id, event, options);
+    return await client.ask(kind, id, event, options);
+  });
   context.output.print(reply ?? null, pretty);
   // The system's actors refuse in their reply; a script must not take that for done.
   if (isObject(reply) && reply["ok"] === false) {

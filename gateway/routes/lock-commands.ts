@@ -3,14 +3,13 @@
  * committed what it answers, and nothing is locked that nobody ever heard of.
  */
 import type { FastifyInstance } from "fastify";
-import type { Client } from "../../runtime/api.ts";
-import { ActorNotFoundError } from "../../runtime/errors.ts";
 import { untilCallerLeaves } from "../caller.ts";
 import type { GatewayDeps } from "../deps.ts";
 import { GATEWAY_CODES, type GatewayCode, GatewayError } from "../errors.ts";
 import { text } from "../fields.ts";
 import { isObject, type JsonObject } from "../json.ts";
-import { READ_DEADLINE_MS, readActor } from "../reads.ts";
+import { checkKnown } from "../known-resource.ts";
+import { READ_DEADLINE_MS } from "../reads.ts";
 import { answers, ID, object, type Schema, TEXT, WHOLE } from "../schemas.ts";
 
 const COMMANDS = [
@@ -50,24 +49,6 @@ export function accepted(reply: unknown): JsonObject {
   throw new GatewayError(code, text(answer["message"]) ?? "The lock gave no reason");
 }
 
-/** A resource is known by its lock, once somebody has used or configured it, or by its device, which may be gone with its host. */
-export async function checkKnown(client: Client, id: string, signal: AbortSignal): Promise<void> {
-  const isThere = async (kind: string): Promise<boolean> => {
-    try {
-      await readActor(client, kind, id, { signal });
-      return true;
-    } catch (error) {
-      if (error instanceof ActorNotFoundError) return false;
-      throw error;
-    }
-  };
-  if ((await isThere("resource")) || (await isThere("device"))) return;
-  throw new GatewayError(
-    "UNKNOWN_RESOURCE",
-    `Nobody ever heard of the resource "${id}": check its name, or create it with the command configure`,
-  );
-}
-
 export function lockCommandRoutes(app: FastifyInstance, deps: GatewayDeps): void {
   app.post<{ Params: { id: string; command: string }; Body: JsonObject }>(
     "/api/resources/:id/:command",
@@ -83,8 +64,8 @@ export function lockCommandRoutes(app: FastifyInstance, deps: GatewayDeps): void
     },
     async ({ params: { id, command }, body }, reply) => {
       const signal = untilCallerLeaves(reply);
-      if (command !== "configure") await checkKnown(deps.client, id, signal);
       const event = { ...body, type: command };
+      await checkKnown(deps.client, id, event, { signal });
       return accepted(await deps.client.ask("resource", id, event, { deadlineMs: READ_DEADLINE_MS, signal }));
     },
   );

@@ -9,7 +9,8 @@ import type { JsonObject } from "../json.ts";
 import { byId, READ_DEADLINE_MS, readActor, readPage } from "../reads.ts";
 import { ANYTHING, answers, ID, listOf, object, orNull, TEXT, WHOLE } from "../schemas.ts";
 import { kindRoutes } from "./kind.ts";
-import { accepted, checkKnown, HOLDER, REPLY } from "./lock-commands.ts";
+import { checkKnown } from "../known-resource.ts";
+import { accepted, HOLDER, REPLY } from "./lock-commands.ts";
 
 /** Devices that tags are compared with at most. */
 const DEVICES_LIMIT = 1_000;
@@ -93,7 +94,7 @@ function reserveRoute(app: FastifyInstance, deps: GatewayDeps): void {
     async ({ body: { where, ...body } }, reply) => {
       const signal = untilCallerLeaves(reply);
       const { mode = where === undefined ? "all" : "any", resources = [] } = body;
-      for (const resource of resources) await checkKnown(deps.client, resource, signal);
+      for (const resource of resources) await checkKnown(deps.client, resource, { type: "acquire" }, { signal });
       const wanted = where === undefined ? resources : await devicesWith(deps, where, signal);
       const id = deps.clock.randomId(ID_BYTES);
       const event = { ...body, type: "reserve", mode, resources: wanted } as const;

@@ -100,6 +100,8 @@ describe("one lock from the command line", () => {
   const acquire = ["ask", "resource", "pi:d1", "acquire", '{"priority":"high","ttlMs":60000,"holder":"client/me"}'];
 
   test("`ask`, `locks`, `query`, `tell` and `history` agree", async () => {
+    const heard = { id: "e", source: "s", type: "t", timeMs: 1, priority: "low", data: {}, device: null };
+    await json("tell", "device", "pi:d1", "observed", JSON.stringify({ event: heard }));
     expect(await json(...acquire)).toMatchObject({ ok: true, state: "granted", token: 1 });
     expect(await json("locks")).toMatchObject({
       locks: [{ resource: "pi:d1", holder: "client/me", token: 1, queue: [] }],
@@ -145,7 +147,8 @@ test.each([
   [["replay", "resource", "nobody"], 4],
   [["tell", "nonsense", "a", "x"], 4],
   [["tell", "resource", "a b", "acquire"], 2],
-  [["tell", "resource", "a", "nonsense"], 1],
+  [["tell", "device", "a", "nonsense"], 1],
+  [["tell", "resource", "a", "acquire"], 4],
   [["query", "resource", "a", "--url", "nats://127.0.0.1:9"], 3],
   [["query", "resource", "a", "--namespace", "elsewhere"], 3],
   [["replay", "resource", "a", "--machine", "/nowhere.ts"], 2],
@@ -170,7 +173,9 @@ test("`lab` brings devices on line, and killed it takes them off", async () => {
   const lab = await serve("lab", "--host", "sunri-pi1", "--seed", "1");
   expect(lab.ready).toMatchObject({ host: "sunri-pi1", seed: 1, devices: [{ id: "device1" }, { id: "device2" }] });
   const states = async (): Promise<unknown[]> =>
-    ((await json("ps", "device")) as { actors: { view: { value: unknown } }[] }).actors.map(({ view }) => view.value);
+    ((await json("ps", "device")) as { actors: { id: string; view: { value: unknown } }[] }).actors
+      .filter(({ id }) => id.startsWith("sunri-pi1:"))
+      .map(({ view }) => view.value);
   await vi.waitFor(async () => expect(await states()).toEqual(["online", "online"]), DEADLINE_MS);
   lab.child.kill("SIGKILL");
   await lab.exited;

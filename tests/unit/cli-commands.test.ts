@@ -231,7 +231,7 @@ describe("exit codes", () => {
   test("`ask` prints a reply that refuses, and ends 1 with its reason", async () => {
     const reply = { ok: false, code: "STALE_TOKEN", message: "Token 3 is over" };
     const run = await cli(["ask", "resource", "pi:d", "release", '{"token":3}', "--json"], {
-      client: { ask: async () => reply },
+      client: { ask: async () => reply, query: async () => viewOf({}) },
     });
     expect(run).toMatchObject({
       exit: 1,
@@ -239,6 +239,21 @@ describe("exit codes", () => {
       err: 'troupe: resource/pi:d refuses "release": Token 3 is over\n',
     });
     expect(JSON.parse(run.out)).toEqual(reply);
+  });
+
+  test.each(["ask", "tell"])("`%s` locks nothing that nobody ever heard of, and ends 4", async (command) => {
+    const sent: unknown[] = [];
+    const client = {
+      ask: async (...call: unknown[]) => void sent.push(call),
+      tell: async (...call: unknown[]) => void sent.push(call),
+      query: () => Promise.reject(new ActorNotFoundError("Nothing is known of it")),
+    };
+    const run = await cli([command, "resource", "pi:typo", "acquire", '{"holder":"client/me"}'], { client });
+    expect(run).toMatchObject({ exit: 4, out: "" });
+    expect(run.err).toContain('Nobody ever heard of the resource "pi:typo": check its name');
+    expect(sent).toEqual([]);
+    await cli([command, "resource", "server", "configure", '{"by":"client/me"}'], { client });
+    expect(sent).toHaveLength(1);
   });
 
   test("`history` ends 4 when there is none", async () => {
