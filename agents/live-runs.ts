@@ -5,7 +5,7 @@
 import { abortable } from "./abortable.ts";
 
 /** Tasks that are remembered after their last run, the latest ones: more than a node has at work. The others are taken for unknown. */
-const REMEMBERED_LIMIT = 10_000;
+export const REMEMBERED_LIMIT = 10_000;
 
 export class LiveRuns {
   /** Those that were here last stand last. */
