@@ -99,7 +99,10 @@ function check(plant: Plant, numRuns: number, asActor = false): void {
   fc.assert(property, { numRuns, seed: 4, includeErrorInReport: true, endOnFailure: plant !== "none" });
 }
 
-describe("a lock", () => {
+/** As long as 2,000 runs take on a loaded machine, five times over, in ms. */
+const TIMEOUT_MS = 120_000;
+
+describe("a lock", { timeout: TIMEOUT_MS }, () => {
   test("agrees with the reference and never lets two drive, whatever comes in whatever order", () => {
     check("none", 2_000);
   });
