@@ -18,8 +18,9 @@ import { type Sync, World } from "./world.ts";
 const MANY = 10_000;
 const CREWS = 20;
 const WORKERS = 4;
-/** Of a crew whose work lasts: room for somewhat more than its share of the many. */
-const LASTING_WORKERS = 5;
+/** Crews whose work lasts, and their workers: room for somewhat more than their share of the many. What one input costs a crew grows with what it holds. */
+const LASTING_CREWS = 40;
+const LASTING_WORKERS = 4;
 /** Even load, in tasks and messages a second each. */
 const PER_SECOND = 200;
 /** Tasks a second that keep somewhat more than the many in hand. */
@@ -50,10 +51,10 @@ export async function tasks(sync: Sync): Promise<void> {
     );
     const short = { worker: hand.kind, min: WORKERS, max: WORKERS };
     const long = { worker: lasting.kind, min: LASTING_WORKERS, max: LASTING_WORKERS };
-    await declare(client, namesOf("c"), short);
-    await declare(client, namesOf("l"), long);
+    await declare(client, namesOf("c", CREWS), short);
+    await declare(client, namesOf("l", LASTING_CREWS), long);
     const asker = new Asker(client);
-    await each(2_000, 64, (turn) => asker.run(crewOf("c", turn))); // code and heaps are warm
+    await each(2_000, 64, (turn) => asker.run(crewOf(turn))); // code and heaps are warm
     const processes = { server: world.serverPid, node: nodes.map(({ pid }) => pid) };
     const scene = { client, asker, sync, processes };
     await burst(scene);
@@ -65,15 +66,16 @@ export async function tasks(sync: Sync): Promise<void> {
   });
 }
 
-const crewOf = (prefix: string, turn: number): string => `${prefix}${turn % CREWS}`;
-const namesOf = (prefix: string): string[] => Array.from({ length: CREWS }, (_, i) => crewOf(prefix, i));
+const crewOf = (turn: number): string => `c${turn % CREWS}`;
+const lastingCrewOf = (turn: number): string => `l${turn % LASTING_CREWS}`;
+const namesOf = (prefix: string, count: number): string[] => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
 const doneOf = (ends: readonly Ended[]): number => ends.filter(({ state }) => state === "done").length;
 
 /** All at one instant: what a task waits in line, for its crew and then for a worker, beside what it takes when a worker is free. */
 async function burst({ asker, sync, processes }: Scene): Promise<void> {
   const before = sampleCpu(processes);
   const begunAt = performance.now();
-  const ends = await Promise.all(Array.from({ length: MANY }, (_, turn) => asker.run(crewOf("c", turn))));
+  const ends = await Promise.all(Array.from({ length: MANY }, (_, turn) => asker.run(crewOf(turn))));
   const seconds = (performance.now() - begunAt) / 1_000;
   const handed = (some: readonly Ended[]) => some.map(({ acceptedAtMs, startedAtMs }) => startedAtMs - acceptedAtMs);
   const [atOnce, queued] = [
@@ -143,7 +145,7 @@ async function evenly(scene: Scene): Promise<void> {
   const ends: Ended[] = [];
   const [latencies] = await Promise.all([
     beside(scene, "e"),
-    paced(PER_SECOND, RUN_MS, async (turn) => ends.push(await asker.run(crewOf("c", turn)))),
+    paced(PER_SECOND, RUN_MS, async (turn) => ends.push(await asker.run(crewOf(turn)))),
   ]);
   print({
     bench: "tasks",
@@ -167,7 +169,7 @@ async function manyInHand(scene: Scene): Promise<void> {
   const ends: Ended[] = [];
   const begunAt = performance.now();
   const tasks = paced(LASTING_PER_SECOND, LASTING_MS + RUN_MS, async (turn) =>
-    ends.push(await asker.run(crewOf("l", turn))),
+    ends.push(await asker.run(lastingCrewOf(turn))),
   );
   await Promise.race([pause(LASTING_MS), tasks]); // a task that is refused ends the bench here
   const before = sampleCpu(processes);
@@ -181,6 +183,7 @@ async function manyInHand(scene: Scene): Promise<void> {
     bench: "tasks",
     variant: `many in hand at once, two nodes, sync ${sync}`,
     tasks_per_s: LASTING_PER_SECOND,
+    crews: LASTING_CREWS,
     in_hand_at_once: mostAtOnce(ends),
     ops: ends.length,
     done: doneOf(ends),
