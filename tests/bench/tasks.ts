@@ -1,6 +1,6 @@
 /**
- * Work through crews on two nodes: a burst that waits in line, work that lasts until 10,000 pieces are in hand at once, one crew at
- * its limit, an even load, and the start of agents. A task is accepted when its crew has it durably, assigned when a worker runs it,
+ * Work through crews on two nodes: an even load and the start of agents, work that lasts until 10,000 pieces are in hand at once, one
+ * crew at its limit, and a burst that waits in line. A task is accepted when its crew has it durably, assigned when a worker runs it,
  * ended when its end is in the pool.
  */
 import { crewKind } from "../../actors/crew.ts";
@@ -57,12 +57,12 @@ export async function tasks(sync: Sync): Promise<void> {
     await each(2_000, 64, (turn) => asker.run(crewOf(turn))); // code and heaps are warm
     const processes = { server: world.serverPid, node: nodes.map(({ pid }) => pid) };
     const scene = { client, asker, sync, processes };
-    await burst(scene);
+    // Latencies first: what the limits leave behind to be stored is not theirs.
+    await evenly(scene);
+    await manyInHand(scene);
     await oneCrew(scene);
     await pause(1_000);
-    await evenly(scene);
-    await pause(1_000);
-    await manyInHand(scene);
+    await burst(scene);
   });
 }
 
