@@ -49,6 +49,7 @@ export const PROBLEMS: Readonly<Record<string, Line>> = {
   BAD_DEFINITION: { status: 422, title: "The machine cannot be durable" },
   NOT_DETERMINISTIC: { status: 500, title: "The machine is not deterministic" },
   CORRUPT_RECORD: { status: 500, title: "A stored record is damaged" },
+  NAME_TAKEN: { status: 409, title: "Another node has this name" },
 
   AGENT_NOT_FOUND: { status: 404, title: "Unknown agent" },
   DEFINITION_INVALID: { status: 422, title: "Agent definition not valid" },

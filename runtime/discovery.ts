@@ -6,7 +6,7 @@ import type { Names } from "../nats-config/subjects.ts";
 import type { NodeFilter, NodeInfo } from "./api.ts";
 import { encode } from "./codec.ts";
 import { decodeAnswer } from "./envelope.ts";
-import { NoResponderError, TroupeError } from "./errors.ts";
+import { NameTakenError, NoResponderError, TroupeError } from "./errors.ts";
 import { MAX_NODES, type MemberFacts, readMember } from "./membership.ts";
 import type { Broker } from "./port.ts";
 
@@ -28,23 +28,47 @@ export async function askNodes<T extends object>(broker: Broker, names: Names, q
 
 async function askEach<T extends object>(broker: Broker, names: Names, question: object): Promise<Asked<T>[]> {
   const { stream, key } = names.kv.nodes;
-  const body = encode(question);
   const records = await broker.readLast(stream, key(">"), MAX_NODES);
   const members = records.map(({ subject, data }) => readMember(subject.slice(key("").length), data));
   return await Promise.all(
     members
       .filter((member) => member !== null) // one that left, or no node's
-      .map(async (member): Promise<Asked<T>> => {
-        try {
-          const answer = await broker.request(names.node(member.name), body, NODE_TIMEOUT_MS);
-          return { member, answer: decodeAnswer(answer) as T };
-        } catch (error) {
-          if (!(error instanceof TroupeError && error.retryable)) throw error;
-          return { member, answer: error instanceof NoResponderError ? "gone" : "silent" };
-        }
-      }),
+      .map(async (member) => ({ member, answer: await ask<T>(broker, names, member, question) })),
   );
 }
+
+/** Asks the process of one incarnation: of several under a name, it alone answers. */
+async function ask<T extends object>(
+  broker: Broker,
+  names: Names,
+  { name, incarnation }: Pick<MemberFacts, "name"> & Partial<MemberFacts>,
+  question: object,
+): Promise<Asked<T>["answer"]> {
+  try {
+    const body = encode(incarnation === undefined ? question : { ...question, incarnation });
+    return decodeAnswer(await broker.request(names.node(name), body, NODE_TIMEOUT_MS)) as T;
+  } catch (error) {
+    if (!(error instanceof TroupeError && error.retryable)) throw error;
+    return error instanceof NoResponderError ? "gone" : "silent";
+  }
+}
+
+/**
+ * Passes at once where nobody listens under the name: a killed process is replaced without a wait. One that leaves, or is frozen,
+ * keeps nobody out. `incarnation`: of the one other process in question; without it whoever answers.
+ * @throws {NameTakenError} Another process runs under it.
+ */
+export async function checkNameFree(
+  broker: Broker,
+  names: Names,
+  member: Pick<MemberFacts, "name"> & Partial<MemberFacts>,
+): Promise<void> {
+  const answer = await ask<NodeInfo>(broker, names, member, { info: true });
+  if (typeof answer !== "string" && answer.state === "alive") throw new NameTakenError(takenText(answer));
+}
+
+export const takenText = ({ name, pid, host }: Pick<MemberFacts, "name" | "pid" | "host">): string =>
+  `Node name ${JSON.stringify(name)} is another live process's (pid ${pid} on ${host}): stop that one, or give one of the two another name`;
 
 /** The nodes that pass the filter, by name. */
 export async function discover(broker: Broker, names: Names, filter: NodeFilter): Promise<NodeInfo[]> {

@@ -195,6 +195,13 @@ export class SealedError extends TroupeError {
   readonly retryable = true;
 }
 
+/** Another process runs under this node's name. A former one that is dead does not count: its name is free at once. */
+export class NameTakenError extends TroupeError {
+  override readonly name = "NameTakenError";
+  readonly code = "NAME_TAKEN";
+  readonly retryable = false;
+}
+
 /** The history cannot be replayed: it does not reach back to the first input, or a piece is missing. */
 export class HistoryGapError extends TroupeError {
   override readonly name = "HistoryGapError";

@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import type { Names } from "../nats-config/subjects.ts";
 import { type Clock, steadyClock, type TimerHandle } from "./clock.ts";
+import { checkNameFree, takenText } from "./discovery.ts";
 import { Doors } from "./doors.ts";
 import { Engine } from "./engine.ts";
 import { Evictions } from "./evictions.ts";
@@ -55,6 +56,8 @@ export class Incarnation {
   #sweepTimer: TimerHandle | undefined;
   #janitorTimer: TimerHandle | undefined;
   #failed = false;
+  /** Others under this name that were warned of. */
+  readonly #warnedOf = new Set<string>();
 
   constructor(given: IncarnationOptions) {
     const options = { ...given, clock: steadyClock(given.clock) };
@@ -75,7 +78,10 @@ export class Incarnation {
       clock,
       names,
       facts,
-      onChange: () => void this.#ownership.reconcile(),
+      onChange: () => {
+        this.#warnOfRivals();
+        void this.#ownership.reconcile();
+      },
       onSilent: (key) => this.#evictions.onSilent(key),
       onLapse: () => this.engine.fence(false),
       onLost: fail,
@@ -124,16 +130,26 @@ export class Incarnation {
     });
   }
 
-  /** Joins and takes its share. `evictFormer`: evict what an earlier process of the same name left. */
+  /**
+   * Joins and takes its share. `evictFormer`: evict what an earlier process of the same name left.
+   * @throws {NameTakenError} Another process took the name over and runs.
+   */
   async start(evictFormer: boolean): Promise<void> {
     await this.membership.look();
     if (evictFormer) await this.#evictFormer();
+    for (const [, rival] of this.#rivals()) await checkNameFree(this.#o.broker, this.#o.names, rival);
     await this.membership.join();
+    this.#warnOfRivals();
     await this.#table.open(() => void this.#ownership.reconcile());
     await this.#ownership.start();
     this.#standby?.start();
     this.#scheduleSweep();
     this.#scheduleJanitor();
+  }
+
+  /** Whether another process, under this node's name, is that one. */
+  isRival(incarnation: unknown): boolean {
+    return this.#rivals().some(([, rival]) => rival.incarnation === incarnation);
   }
 
   /** Owns the shard, or the door to one that nobody asked for yet. */
@@ -167,6 +183,21 @@ export class Incarnation {
     if (this.#failed || this.#closed.signal.aborted) return;
     this.#failed = true;
     this.#o.onFailed(error);
+  }
+
+  /** Other processes under this node's name. */
+  #rivals(): [key: string, rival: MemberFacts][] {
+    const { name, connection } = this.#o.facts;
+    return [...this.membership.members].filter(([, each]) => each.name === name && each.connection !== connection);
+  }
+
+  /** Two that start at the same time, or of which one did not answer, do not see each other before. Each says so. */
+  #warnOfRivals(): void {
+    for (const [key, rival] of this.#rivals()) {
+      if (this.#warnedOf.has(key)) continue;
+      this.#warnedOf.add(key);
+      this.#o.log.warn({ rival: key }, takenText(rival));
+    }
   }
 
   async #evictFormer(): Promise<void> {

@@ -7,7 +7,7 @@ import { DEFAULT_ROLES, isRole, type Role, ROLES } from "./families.ts";
 import { kindMap, type RunnableKind } from "./runnable.ts";
 
 export interface NodeOptions {
-  /** Unique in the cluster; one subject token. A restarted process of the same name replaces the former at once. */
+  /** Unique in the cluster; one subject token. A restarted process replaces the former of its name at once; while that one lives it is refused. */
   readonly name: string;
   readonly servers: string | readonly string[];
   readonly kinds: readonly ActorKind[];

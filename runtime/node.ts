@@ -14,6 +14,7 @@ import { clientOn } from "./client.ts";
 import { type Clock, systemClock, type TimerHandle } from "./clock.ts";
 import { ensureClusterFacts } from "./cluster-facts.ts";
 import { decode } from "./codec.ts";
+import { checkNameFree } from "./discovery.ts";
 import { encodeError, encodeValue } from "./envelope.ts";
 import { DeadlineError, PayloadError, TroupeError } from "./errors.ts";
 import { inOrder, type Role, ROLES, type Shard } from "./families.ts";
@@ -42,6 +43,7 @@ import { versionsOf } from "./versions.ts";
  * Starts a node; resolves when it serves its share of the shards.
  * @throws {BrokerUnavailableError} No NATS server within `waitMs`. @throws {AddressError} The name is not valid.
  * @throws {DefinitionError} A kind is given twice or placed otherwise in this cluster; a role or the weight is not valid.
+ * @throws {NameTakenError} Another live process runs under this name.
  */
 export async function startNode(options: NodeOptions): Promise<Node> {
   checkName(options.name);
@@ -71,6 +73,9 @@ export async function startNodeOn(broker: Broker, options: LocalNodeOptions): Pr
   await node.start();
   return node;
 }
+
+/** From anybody; `incarnation`: whose answer is wanted. */
+type Question = Readonly<Partial<Record<"info" | "list" | "changed" | "incarnation", unknown>>>;
 
 class TroupeNode implements Node {
   readonly name: string;
@@ -119,6 +124,7 @@ class TroupeNode implements Node {
   }
 
   async start(): Promise<void> {
+    await checkNameFree(this.#broker, this.#names, { name: this.name });
     await this.#registry.register(this.#options.kinds);
     this.#broker.subscribe(this.#names.node(this.name), (message) => this.#answer(message));
     try {
@@ -150,15 +156,7 @@ class TroupeNode implements Node {
   info(): LiveNodeInfo {
     const { engine } = this.#current;
     return {
-      name: this.name,
-      incarnation: this.#id,
-      pid: process.pid,
-      host: hostname(),
-      version: VERSION,
-      kinds: [...this.#kinds.keys()],
-      labels: this.#options.labels ?? {},
-      roles: this.#roles,
-      weight: this.#weight,
+      ...this.#identity(),
       startedAtMs: this.#startedAtMs,
       shards: this.ownedShards(),
       activations: engine.activations.size,
@@ -169,6 +167,20 @@ class TroupeNode implements Node {
       refusal: refusalOf(engine)?.message ?? null,
       health: this.#health.latest,
       state: this.#stopping === undefined ? "alive" : "leaving",
+    };
+  }
+
+  #identity() {
+    return {
+      name: this.name,
+      incarnation: this.#id,
+      pid: process.pid,
+      host: hostname(),
+      version: VERSION,
+      kinds: [...this.#kinds.keys()],
+      labels: this.#options.labels ?? {},
+      roles: this.#roles,
+      weight: this.#weight,
     };
   }
 
@@ -212,19 +224,7 @@ class TroupeNode implements Node {
 
   async #begin(isFirst: boolean): Promise<void> {
     this.#id = this.#clock.randomId(6);
-    const facts = {
-      name: this.name,
-      incarnation: this.#id,
-      connection: this.#broker.name,
-      pid: process.pid,
-      host: hostname(),
-      kinds: [...this.#kinds.keys()],
-      labels: this.#options.labels ?? {},
-      roles: this.#roles,
-      weight: this.#weight,
-      version: VERSION,
-      versions: versionsOf(this.#kinds),
-    };
+    const facts = { ...this.#identity(), connection: this.#broker.name, versions: versionsOf(this.#kinds) };
     const beganAtMs = this.#clock.monotonic();
     const incarnation: Incarnation = new Incarnation({
       broker: this.#broker,
@@ -270,19 +270,19 @@ class TroupeNode implements Node {
     }, pause);
   }
 
-  #answer(message: InboundMessage): void {
-    const { reply } = message;
+  #answer({ reply, data }: InboundMessage): void {
     if (reply === undefined || !isInbox(reply)) return;
     try {
-      this.#broker.answer(reply, encodeValue(this.#answerTo(decode(message.data))));
+      const question = (decode(data) ?? {}) as Question;
+      if (this.#current.isRival(question.incarnation)) return; // it answers itself
+      this.#broker.answer(reply, encodeValue(this.#answerTo(question)));
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
       this.#broker.answer(reply, encodeError(error));
     }
   }
 
-  #answerTo(question: unknown): unknown {
-    const { info, list, changed } = (question ?? {}) as { info?: unknown; list?: unknown; changed?: unknown };
+  #answerTo({ info, list, changed }: Question): unknown {
     if (info === true) return this.info();
     if (typeof list === "string") {
       const listed = this.#live(list).slice(0, NODE_LIST_LIMIT);

@@ -1,9 +1,15 @@
 /** Finding nodes by what they are. Invariant: who answers is listed with figures of his own; what is not known is null; the dead are gone. */
+import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import pino from "pino";
 import { createMachine } from "xstate";
-import type { Client, NodeFilter } from "../../runtime/api.ts";
+import type { Client, Node, NodeFilter, NodeInfo } from "../../runtime/api.ts";
 import { connect } from "../../runtime/client.ts";
 import { defineActor } from "../../runtime/define-actor.ts";
+import { systemClock as clock } from "../../runtime/clock.ts";
+import { NoResponderError } from "../../runtime/errors.ts";
+import { startNodeOn } from "../../runtime/node.ts";
+import { connectBroker } from "../../runtime/port-nats.ts";
 import { startCluster, type TestCluster, type TestNode, until } from "../support/cluster.ts";
 import { startTestServer, type TestServer } from "../support/nats.ts";
 
@@ -79,6 +85,66 @@ test("a node that does not answer is suspect, and nothing is made up for it; one
     for (const name of ["mute", "ghost"])
       await broker.append(names.kv.nodes.key(`${name}.1`), new Uint8Array(0), { headers: { "KV-Operation": "DEL" } });
   }
+});
+
+test("startNode() refuses a name whose process lives, and takes over that of a killed one", async () => {
+  const former = await cluster.start("n5", [thing]);
+  await expect(cluster.start("n5", [thing])).rejects.toThrow(`"n5" is another live process's (pid ${process.pid} on`);
+  expect(await client.nodes({ states: ["alive"] })).toHaveLength(4);
+  await cluster.crash(former);
+  const next = await cluster.start("n5", [thing]);
+  const records = await client.nodes({ states: ["alive", "suspect", "dead"] });
+  expect(records.filter(({ name }) => name === "n5")).toMatchObject([{ incarnation: next.node.incarnation }]);
+  await next.node.stop();
+  cluster.nodes.pop();
+});
+
+/** A node "twin"; `isBlind`: the other one's answers do not reach it. */
+async function startTwin(isBlind: boolean, warnings: string[]): Promise<Node> {
+  const broker = await connectBroker({
+    servers: server.url,
+    name: `twin-${clock.randomId(6)}`,
+    clock,
+    waitMs: 1_000,
+  });
+  const request = broker.request.bind(broker);
+  broker.request = async (...args) => {
+    if (isBlind && args[0] === client.names.node("twin")) throw new NoResponderError(args[0]);
+    return await request(...args);
+  };
+  const log = pino({ level: "warn" }, { write: (line: string) => void warnings.push(line) });
+  return await startNodeOn(broker, { name: "twin", namespace: cluster.namespace, kinds: [thing], log });
+}
+
+const twins = async () =>
+  (await client.nodes({ states: ["alive", "suspect", "dead"] })).filter(({ name }) => name === "twin");
+
+test("two live processes under one name that did not see each other are both listed as they are, and each warns", async () => {
+  const [first, second]: [string[], string[]] = [[], []];
+  const nodes = [await startTwin(true, first), await startTwin(true, second)] as const;
+  await until("both to warn", () =>
+    [first, second].every((lines) => lines.some((line) => line.includes("another name"))),
+  );
+  const byIncarnation = (a: { incarnation: string }, b: { incarnation: string }) =>
+    a.incarnation < b.incarnation ? -1 : 1;
+  await until("both to be listed with their own shards", async () => {
+    const own = nodes.map((node) => node.info()).sort(byIncarnation);
+    const listed = (await twins()).sort(byIncarnation);
+    const shown = ({ incarnation, state, shards }: NodeInfo) => ({ incarnation, state, shards });
+    return isDeepStrictEqual(listed.map(shown), own.map(shown));
+  });
+  for (const node of nodes) await node.stop();
+});
+
+test("a process whose name was taken while it was out of reach stays out until the other one leaves, and says so", async () => {
+  const said: string[] = [];
+  const former = await startTwin(false, said);
+  const next = await startTwin(true, []);
+  await until("it to be refused", () => said.some((line) => line.includes("NAME_TAKEN")));
+  expect(await twins()).toMatchObject([{ incarnation: next.incarnation, state: "alive" }]);
+  await next.stop();
+  await until("it to join", async () => (await twins()).some(({ incarnation }) => incarnation === former.incarnation));
+  await former.stop();
 });
 
 test("a record that nobody renews and that would never end draws shards for no longer than a dead node", async () => {
