@@ -3,35 +3,43 @@
  * devices' own; a host of one device is never called down, since nobody can tell it from its device.
  */
 import { assign, enqueueActions, setup } from "xstate";
-import { addressOf } from "../runtime/address.ts";
 import { publish, ref } from "../runtime/author.ts";
 import { defineActor } from "../runtime/define-actor.ts";
+import type { PersistedMachine } from "../runtime/machine.ts";
 import { now, sender } from "../runtime/transition-scope.ts";
 import { OFFLINE_ALERT_MS, STABLE_MS } from "./device.ts";
 import { ALERT_POOL, HOST_OFFLINE, type HostMessage } from "./messages/device.ts";
-import { deviceId, placeOf } from "./messages/event.ts";
+import { deviceId } from "./messages/event.ts";
 
 /** Devices of one host at most: far beyond what a machine drives. Further ones say nothing about it. */
 export const DEVICES_LIMIT = 1_000;
 /** Devices that tell a host from a device. */
 const WITNESSES = 2;
+/** One away for so long was taken off the host, in ms: a day. It says nothing about it until it is heard again. */
+export const REMOVED_MS = 86_400_000;
 
 export interface HostContext {
   readonly id: string;
-  /** By the device's name: whether it is there. */
-  readonly devices: Readonly<Record<string, boolean>>;
+  /** By the device's name: since when it is away; null: it is there. */
+  readonly devices: Readonly<Record<string, number | null>>;
   readonly sinceMs: number | null;
   readonly isAlertOpen: boolean;
 }
 
 function heard({ devices }: HostContext, { type, device }: HostMessage): Partial<HostContext> {
   if (!Object.hasOwn(devices, device) && Object.keys(devices).length >= DEVICES_LIMIT) return {};
-  return { devices: { ...devices, [device]: type === "deviceThere" } };
+  return { devices: { ...devices, [device]: type === "deviceThere" ? null : (devices[device] ?? now()) } };
+}
+
+/** Only while the host is up: each of the others was told that it is down and is to be told that it is back. */
+function withoutRemoved({ devices }: HostContext): Partial<HostContext> {
+  const isRemoved = (awaySinceMs: number | null) => awaySinceMs !== null && now() - awaySinceMs >= REMOVED_MS;
+  return { devices: Object.fromEntries(Object.entries(devices).filter(([, since]) => !isRemoved(since))) };
 }
 
 function isDown({ devices }: HostContext): boolean {
   const all = Object.values(devices);
-  return all.length >= WITNESSES && all.every((isThere) => !isThere);
+  return all.length >= WITNESSES && all.every((awaySinceMs) => awaySinceMs !== null);
 }
 
 const alertOf = ({ id, devices, sinceMs }: HostContext, status: "active" | "resolved") => ({
@@ -52,6 +60,7 @@ const machine = setup({
   },
   actions: {
     hear: assign(({ context, event }) => heard(context, event)),
+    forgetRemoved: assign(({ context }) => withoutRemoved(context)),
     stampTime: assign(() => ({ sinceMs: now() })),
     openAlert: assign(() => ({ isAlertOpen: true })),
     closeAlert: assign(() => ({ isAlertOpen: false })),
@@ -63,10 +72,10 @@ const machine = setup({
           enqueue.sendTo(ref("device", deviceId({ host: id, device })), { type });
       },
     ),
-    /** It came while the host is down already, or was told before it was offline. */
-    tellSender: enqueueActions(({ enqueue }) => {
-      const { kind, id } = addressOf(sender());
-      if (placeOf(id) !== null) enqueue.sendTo(ref(kind, id), { type: "hostDown" });
+    /** It came while the host is down already, or was told before it was offline. One not remembered would not hear of the end. */
+    tellSender: enqueueActions(({ context: { id, devices }, event: { device }, enqueue }) => {
+      if (Object.hasOwn(devices, device))
+        enqueue.sendTo(ref("device", deviceId({ host: id, device })), { type: "hostDown" });
     }),
   },
 }).createMachine({
@@ -77,7 +86,7 @@ const machine = setup({
     up: {
       entry: "stampTime",
       on: {
-        deviceAway: { guard: "isFromDevice", actions: "hear" },
+        deviceAway: { guard: "isFromDevice", actions: ["hear", "forgetRemoved"] },
         deviceThere: { guard: "isFromDevice", actions: "hear" },
       },
       always: { guard: "isDown", target: "down" },
@@ -96,4 +105,14 @@ const machine = setup({
   },
 });
 
-export const hostKind = defineActor({ kind: "host", machine, publishStatus: true });
+/** Version 1 knew only whether a device is there: one that is not counts as away since the host's last change. */
+function migrateHost(stored: PersistedMachine): PersistedMachine {
+  const context = stored.context as Omit<HostContext, "devices"> & { readonly devices: Record<string, boolean> };
+  const devices = Object.entries(context.devices).map(([name, isThere]) => [
+    name,
+    isThere ? null : (context.sinceMs ?? 0),
+  ]);
+  return { ...stored, context: { ...context, devices: Object.fromEntries(devices) as HostContext["devices"] } };
+}
+
+export const hostKind = defineActor({ kind: "host", machine, version: 2, migrate: migrateHost, publishStatus: true });

@@ -71,9 +71,18 @@ export class DrivenActor {
 
   /** An ask from `sender`, which is a client unless it is a `kind/id`. */
   send(event: EventLike, sender = "client-1"): this {
+    return this.#receive(Tag.Ask, event, sender);
+  }
+
+  /** As actors send: no answer is kept for it. */
+  tell(event: EventLike, sender: string): this {
+    return this.#receive(Tag.Tell, event, sender);
+  }
+
+  #receive(tag: Tag, event: EventLike, sender: string): this {
     const seq = (this.#seqs.get(sender) ?? this.#numbered) + 1;
     this.#seqs.set(sender, seq);
-    this.#apply({ tag: Tag.Ask, sender, seq, low: seq, ttlMs: 0, lane: 2, event });
+    this.#apply({ tag, sender, seq, low: seq, ttlMs: 0, lane: 2, event });
     return this;
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { deviceKind, OFFLINE_ALERT_MS, RECENT_ALERTS, STABLE_MS, SUSPECT_MS } from "../../actors/device.ts";
-import { hostKind } from "../../actors/host.ts";
+import { DEVICES_LIMIT, hostKind, REMOVED_MS } from "../../actors/host.ts";
+import type { PersistedMachine } from "../../runtime/machine.ts";
 import { DrivenActor, START_MS } from "../support/machine.ts";
 
 const ID = "sunri-pi1:device2";
@@ -142,7 +143,7 @@ describe("device", () => {
 
 describe("host", () => {
   const say = (actor: DrivenActor, type: string, name: string) =>
-    actor.send({ type, device: name }, `device/sunri-pi1:${name}`);
+    actor.tell({ type, device: name }, `device/sunri-pi1:${name}`);
   const host = () => {
     const actor = new DrivenActor(hostKind, "sunri-pi1");
     for (const name of ["device1", "device2"]) say(actor, "deviceThere", name);
@@ -188,5 +189,38 @@ describe("host", () => {
       "device/other:device2",
     );
     expect(actor.value).toBe("up");
+  });
+
+  test("does not tell a device beyond the limit that it is down, since it would not tell it that it is up", () => {
+    const actor = say(new DrivenActor(hostKind, "sunri-pi1"), "deviceThere", "device0");
+    for (let i = 1; i < DEVICES_LIMIT; i++) say(actor, "deviceAway", `device${i}`);
+    say(actor, "deviceAway", "device0");
+    say(actor, "deviceAway", "surplus");
+    expect(actor.value).toBe("down");
+    expect(actor.sentTo(`device/sunri-pi1:device${DEVICES_LIMIT - 1}`)).toEqual(["hostDown"]);
+    expect(actor.sentTo("device/sunri-pi1:surplus")).toEqual([]);
+  });
+
+  test("is no more called down for its only device once the others were taken off it, and is while they may come back", () => {
+    const flap = (actor: DrivenActor) => say(say(actor, "deviceThere", "device1"), "deviceAway", "device1").value;
+    const actor = say(host(), "deviceAway", "device2").advance(REMOVED_MS - 1);
+    expect(flap(actor)).toBe("down");
+    say(actor, "deviceThere", "device1").advance(1);
+    say(actor, "deviceAway", "device2"); // told again once the host is back
+    expect(flap(actor)).toBe("up");
+    say(actor, "deviceThere", "device2");
+    expect(say(actor, "deviceAway", "device2").value).toBe("down");
+  });
+
+  test("that is down for days tells each of its devices when it is back", () => {
+    const actor = say(say(host(), "deviceAway", "device1"), "deviceAway", "device2").advance(2 * REMOVED_MS);
+    say(actor, "deviceThere", "device1");
+    expect(actor.sentTo("device/sunri-pi1:device2")).toEqual(["hostDown", "hostUp"]);
+  });
+
+  test("of version 1 keeps who is there and who is away", () => {
+    const context = { id: "sunri-pi1", devices: { device1: true, device2: false }, sinceMs: 5, isAlertOpen: false };
+    const stored = { status: "active", value: "up", context } as unknown as PersistedMachine;
+    expect(hostKind.migrate?.(stored, 1)?.context).toEqual({ ...context, devices: { device1: null, device2: 5 } });
   });
 });
