@@ -12,6 +12,9 @@ import {
   GRANT_HISTORY,
   type Held,
   heldUnder,
+  type Refusal,
+  REFUSAL_KEPT_MS,
+  REFUSALS_LIMIT,
   type ResourceContext,
   ticketOf,
   warnAtMs,
@@ -146,6 +149,20 @@ export function refuse(draft: Draft, waiter: string, reason: string): void {
   change(draft, { queue: leave(queue, waiter) });
   const fact = { type: "resource.refused", resource, reason } as const;
   note(draft, "resource.refused", { holder: waiter, token, reason }, { to: waiter, fact, priority: "high" });
+}
+
+/** Keeps the end of a client's wait until it asks again. */
+export function keepRefusal(draft: Draft, refusal: Refusal): void {
+  const others = (draft.lock.refusals ?? []).filter(({ holder }) => holder !== refusal.holder);
+  change(draft, { refusals: [...others, refusal].slice(-REFUSALS_LIMIT) });
+}
+
+/** Why the client's last wait ended, once. */
+export function takeRefusal(draft: Draft, who: string): string | undefined {
+  const refusal = draft.lock.refusals?.find(({ holder }) => holder === who);
+  if (refusal === undefined) return undefined;
+  change(draft, { refusals: draft.lock.refusals?.filter((each) => each !== refusal) ?? [] });
+  return draft.nowMs - refusal.atMs < REFUSAL_KEPT_MS ? refusal.reason : undefined;
 }
 
 /** Passes on what is free, and asks a holder to pause for a critical request that is first. */

@@ -1,6 +1,6 @@
 /**
- * What a lock does with a command, as one pure function. Invariant: a refused command changes nothing; every accepted one
- * leaves its facts in the order in which they happened.
+ * What a lock does with a command, as one pure function. Invariant: a refused command changes nothing but that its refusal is
+ * known; every accepted one leaves its facts in the order in which they happened.
  */
 import type { ResourceMessage, ResourceReply } from "./messages/resource.ts";
 import { isActor, type Problem, problemOf } from "./resource-claim.ts";
@@ -11,6 +11,7 @@ import {
   finishTakeover,
   give,
   grant,
+  keepRefusal,
   type LockFact,
   note,
   passOn,
@@ -18,6 +19,7 @@ import {
   queued,
   refuse,
   takeAway,
+  takeRefusal,
   tell,
 } from "./resource-grants.ts";
 import { bump, enqueue, leave, type Waiter } from "./resource-queue.ts";
@@ -99,6 +101,8 @@ function acquire(draft: Draft, command: ResourceMessage & { type: "acquire" }, w
     tell(draft, who, token, { type: "resource.granted", resource, token, expiresAtMs });
     return granted(held);
   }
+  const refusal = takeRefusal(draft, who);
+  if (refusal !== undefined) return { ok: false, code: "DEADLOCK", message: refusal };
   const { priority, ttlMs, permits = 1 } = command;
   const waiter: Waiter = { holder: who, priority, ttlMs, permits, sinceMs: draft.nowMs, bumped: null };
   const isNew = !draft.lock.queue.some(({ holder }) => holder === who) && draft.lock.stopping?.to.holder !== who;
@@ -246,6 +250,7 @@ function refuseWaiter(draft: Draft, command: ResourceMessage & { type: "refuseWa
   const isWaiting = draft.lock.queue.some((each) => each.holder === waiter && each.sinceMs === sinceMs);
   if (!isWaiting) return { ok: true, state: "noted" }; // granted or gone meanwhile: the cycle is open
   refuse(draft, waiter, reason);
+  if (!isActor(waiter)) keepRefusal(draft, { holder: waiter, reason, atMs: draft.nowMs });
   passOn(draft);
   return { ok: true, state: "refused" };
 }

@@ -66,6 +66,18 @@ export interface Closed {
   readonly sinceMs: number;
 }
 
+/** Clients whose refusal is kept for their next question at most: the oldest is forgotten. */
+export const REFUSALS_LIMIT = 100;
+/** A refusal that is older tells nothing of a new request, in ms: whoever polls has asked by then. */
+export const REFUSAL_KEPT_MS = 600_000;
+
+/** Of a client's wait, which has no address to be told at. */
+export interface Refusal {
+  readonly holder: string;
+  readonly reason: string;
+  readonly atMs: number;
+}
+
 export interface ResourceContext {
   readonly resource: string;
   readonly capacity: number;
@@ -81,6 +93,8 @@ export interface ResourceContext {
   readonly stopping: Stopping | null;
   /** Why nobody is granted. */
   readonly closed: readonly Closed[];
+  /** What clients are told when they ask again, latest last. Locks stored by an earlier state of this code have none. */
+  readonly refusals?: readonly Refusal[];
   /** Latest grants, latest last, the present ones included. */
   readonly history: readonly Grant[];
 }

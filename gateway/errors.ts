@@ -20,6 +20,7 @@ export const GATEWAY_CODES = [
   "STALE_TOKEN",
   "NOT_HOLDER",
   "NOT_WAITING",
+  "DEADLOCK",
   "QUEUE_FULL",
   "NOT_READY",
   "STOPPING",

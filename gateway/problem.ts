@@ -71,6 +71,7 @@ export const PROBLEMS: Readonly<Record<string, Line>> = {
   UNKNOWN_RESOURCE: { status: 404, title: "Unknown resource" },
   STALE_TOKEN: { status: 409, title: "The grant is over" },
   NOT_HOLDER: { status: 409, title: "Somebody else holds it" },
+  DEADLOCK: { status: 409, title: "Taken out of the line to break a deadlock" },
   NOT_WAITING: { status: 409, title: "Not in the line" },
   QUEUE_FULL: later("Too many wait for it"),
   NOT_READY: later("Not ready"),

@@ -137,6 +137,6 @@ export type ResourceReply =
   | { readonly ok: true; readonly state: "bumped" | "maintained" | "configured" | "refused" | "noted" }
   | { readonly ok: false; readonly code: RefusalCode; readonly message: string };
 
-export type RefusalCode = "STALE_TOKEN" | "NOT_HOLDER" | "NOT_WAITING" | "QUEUE_FULL" | "BAD_REQUEST";
+export type RefusalCode = "STALE_TOKEN" | "NOT_HOLDER" | "NOT_WAITING" | "DEADLOCK" | "QUEUE_FULL" | "BAD_REQUEST";
 
 export const RESOURCE_POOL = "shared.resources";

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { resourceActor } from "../../actors/resource.ts";
 import type { ResourceMessage } from "../../actors/messages/resource.ts";
 import { decide } from "../../actors/resource-rules.ts";
-import { newLock, type ResourceContext } from "../../actors/resource-state.ts";
+import { newLock, REFUSAL_KEPT_MS, REFUSALS_LIMIT, type ResourceContext } from "../../actors/resource-state.ts";
 import { enqueue, leave, positionOf, type Queue, QUEUE_LIMIT } from "../../actors/resource-queue.ts";
 import { PRIORITIES, type Priority, priorityRank } from "../../runtime/priority.ts";
 import { DrivenActor, START_MS } from "../support/machine.ts";
@@ -85,6 +85,33 @@ describe("resource", () => {
     actor.send(acquire(), B).send(acquire("critical"), B);
     expect(actor.answer).toMatchObject({ ok: true, state: "queued", position: 1, holder: A });
     expect(contextOf(actor).queue).toHaveLength(1);
+  });
+
+  test("tells a client that was taken out of the line so once, when it asks again soon", () => {
+    const ask = { ...acquire(), holder: "client/b" };
+    const cut = { type: "refuseWaiter", waiter: "client/b", reason: "Deadlock: b, a, b" };
+    const broken = () => {
+      const actor = lock().send(acquire("normal", 86_400_000), A).send(ask);
+      return actor.send({ ...cut, sinceMs: actor.timeMs }, "wait-graph/main");
+    };
+    const actor = broken().send(ask);
+    expect(actor.answer).toEqual({ ok: false, code: "DEADLOCK", message: cut.reason });
+    expect(contextOf(actor).queue).toEqual([]);
+    expect(actor.send(ask).answer).toMatchObject({ ok: true, state: "queued", position: 1 });
+    expect(broken().advance(REFUSAL_KEPT_MS).send(ask).answer).toMatchObject({ ok: true, state: "queued" });
+  });
+
+  test("keeps the refusals of the latest clients only, and none of an actor, which was told", () => {
+    const actor = lock().send(acquire(), A);
+    const names = [...Array.from({ length: REFUSALS_LIMIT + 1 }, (_, i) => `client/${i}`), B];
+    for (const holder of names) {
+      actor.send({ ...acquire(), holder }, holder === B ? B : "client-1");
+      actor.send(
+        { type: "refuseWaiter", waiter: holder, sinceMs: actor.timeMs, reason: "Deadlock" },
+        "wait-graph/main",
+      );
+    }
+    expect(contextOf(actor).refusals?.map(({ holder }) => holder)).toEqual(names.slice(1, -1));
   });
 
   test("revokes an expired lock and passes it on", () => {

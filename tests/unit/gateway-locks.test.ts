@@ -39,6 +39,7 @@ describe("POST /api/resources/:id/:command", () => {
     ["STALE_TOKEN", 409],
     ["NOT_HOLDER", 409],
     ["NOT_WAITING", 409],
+    ["DEADLOCK", 409],
     ["QUEUE_FULL", 503],
     ["BAD_REQUEST", 400],
   ])("shows the lock's refusal %s as %i with what it says", async (code, status) => {
