@@ -139,7 +139,7 @@ export function resize(turn: Turn): void {
   if (load.overSinceMs !== turn.context.load.overSinceMs || load.spareSinceMs !== turn.context.load.spareSinceMs)
     turn.set({ load });
   if (againAtMs !== null) turn.wake(againAtMs);
-  if (change === 0) return;
+  if (change === 0 || (change > 0 && hired.length > 0 && isScouting(turn))) return;
   if (change > 0) hire(turn, change);
   else letGo(turn);
   turn.decide(
@@ -172,6 +172,7 @@ export function enlist(turn: Turn, from: string, event: CrewMessage & { type: "e
     turn.set({ members: [...members, { ...own, ...times, capabilities, slots }] });
   } else {
     updateMember(turn, from, { sinceMs: known.sinceMs ?? turn.nowMs, capabilities, slots });
+    if (known.number !== null && isScouting(turn)) for (const { askedAtMs } of members) turn.wake(askedAtMs);
     if (known.number !== null) turn.set({ hiredCan: capabilities });
   }
   sortAnew(turn);
@@ -273,10 +274,13 @@ export function reviewHired(turn: Turn, isSameKind: boolean): void {
   sortAnew(turn);
 }
 
+/** While none of the hired ever came, perhaps no node hosts their kind: one is asked, and each time it is a dead letter. */
+const isScouting = ({ context: { hiredCan } }: Turn): boolean => hiredCan === null;
+
 /** Asks those again who were hired and have not come. */
 export function askAgain(turn: Turn): void {
-  for (const member of turn.context.members) {
-    if (member.sinceMs !== null) continue;
+  const absent = turn.context.members.filter(({ sinceMs }) => sinceMs === null);
+  for (const member of isScouting(turn) ? absent.slice(0, 1) : absent) {
     const isDue = askAgainAtMs(member) <= turn.nowMs;
     const asked = isDue ? { ...member, askedAtMs: turn.nowMs } : member;
     if (isDue) {

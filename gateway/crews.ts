@@ -26,6 +26,8 @@ export interface CrewWorkerRow {
 export interface CrewRow {
   readonly id: string;
   readonly state: string;
+  /** Why nobody can be hired; null: nothing is known against it. */
+  readonly problem: string | null;
   readonly balance: Balance | null;
   readonly assignment: Assignment | null;
   readonly min: number | null;
@@ -48,26 +50,36 @@ export interface CrewRow {
 /** The kind defines its context; a view carries it untyped over the wire. */
 const contextOf = (view: ActorView): CrewContext => view.context as CrewContext;
 
-/** Where the workers of these crews are: by `kind/id`, as the nodes say that answer. */
-export async function workerNodes(client: Client, views: readonly ActorView[]): Promise<ReadonlyMap<string, string>> {
+/** What the nodes say that answer. */
+export interface Places {
+  /** Where workers are, by `kind/id`. */
+  readonly nodes: ReadonlyMap<string, string>;
+  /** That some node hosts. */
+  readonly kinds: ReadonlySet<string>;
+}
+
+/** Where the workers of these crews are, or could be. */
+export async function placesOf(client: Client, views: readonly ActorView[]): Promise<Places> {
   const members = views.flatMap((view) => contextOf(view).members);
   const kinds = [...new Set(members.map(({ name }) => addressOf(name).kind))];
-  const listed = await Promise.all(kinds.map((kind) => client.list(kind)));
-  return new Map(listed.flat().flatMap(({ kind, id, node }) => (node === null ? [] : [[`${kind}/${id}`, node]])));
+  const [hosts, ...listed] = await Promise.all([
+    views.length === 0 ? [] : client.nodes(),
+    ...kinds.map((kind) => client.list(kind)),
+  ]);
+  const nodes = listed
+    .flat()
+    .flatMap(({ kind, id, node }) => (node === null ? [] : [[`${kind}/${id}`, node] as const]));
+  return { nodes: new Map(nodes), kinds: new Set(hosts.flatMap((host) => host.kinds)) };
 }
 
 /** The crew with those of its workers who can do all of `needs`. */
-export function crewOf(
-  view: ActorView,
-  nodes: ReadonlyMap<string, string>,
-  needs: readonly Need[],
-  nowMs: number,
-): CrewRow {
+export function crewOf(view: ActorView, { nodes, kinds }: Places, needs: readonly Need[], nowMs: number): CrewRow {
   const { plan, members, queue, unfit, running, counts, decisions } = contextOf(view);
   const waits = [...queue, ...unfit].map((job) => nowMs - job.acceptedAtMs);
   return {
     id: view.id,
     state: stateName(view.value),
+    problem: problemOf(view, kinds),
     balance: plan?.balance ?? null,
     assignment: plan?.assignment ?? null,
     min: plan?.min ?? null,
@@ -80,6 +92,12 @@ export function crewOf(
     counts,
     decisions,
   };
+}
+
+function problemOf(view: ActorView, kinds: ReadonlySet<string>): string | null {
+  const worker = contextOf(view).plan?.worker ?? null;
+  if (worker === null || kinds.has(worker) || stateName(view.value) !== "serving") return null;
+  return `No node that is up hosts the kind "${worker}": start one that does, or declare the crew with another worker`;
 }
 
 function workerOf(member: Member, nodes: ReadonlyMap<string, string>): CrewWorkerRow {

@@ -1,7 +1,7 @@
 /** `crews`: what waits, who does it, who could. Invariant: it shows what the crew's actor says and where the nodes say that workers are. */
 import type { Command } from "commander";
 import { CREW_KIND, type Need } from "../../actors/messages/crew.ts";
-import { type CrewRow, crewOf, workerNodes } from "../crews.ts";
+import { type CrewRow, crewOf, placesOf } from "../crews.ts";
 import { countArgument, needArgument } from "./arguments.ts";
 import { type CliDeps, CommandContext, common } from "./context.ts";
 import { moreText, readActors } from "./ps.ts";
@@ -16,14 +16,14 @@ export function crewsCommand(program: Command, deps: CliDeps): void {
     .option("--limit <count>", "crews shown at most", countArgument, DEFAULT_LIMIT)
     .action(async ({ can, limit }: { can?: Need; limit: number }, command: Command) => {
       const context = new CommandContext(deps, command);
-      const { total, actors, nodes } = await context.withClient(async (client) => {
+      const { total, actors, places } = await context.withClient(async (client) => {
         const read = await readActors(client, CREW_KIND, limit);
         const views = read.actors.flatMap(({ view }) => (view === null ? [] : [view]));
-        return { ...read, nodes: await workerNodes(client, views) };
+        return { ...read, places: await placesOf(client, views) };
       });
       const needs = can === undefined ? [] : [can];
       const crews = actors
-        .flatMap(({ view }) => (view === null ? [] : [crewOf(view, nodes, needs, deps.clock.now())]))
+        .flatMap(({ view }) => (view === null ? [] : [crewOf(view, places, needs, deps.clock.now())]))
         .filter(({ workers }) => can === undefined || workers.length > 0);
       const unreadable = actors.flatMap(({ id, view, error }) =>
         view === null ? [{ crew: id, error: error ?? "unknown" }] : [],
@@ -32,7 +32,9 @@ export function crewsCommand(program: Command, deps: CliDeps): void {
         if (total === 0) return "There is no crew: declare one with `troupe ask crew <name> declare`";
         const broken = unreadable.map(({ crew, error }) => [crew, `? ${error}`, ...Array<string>(8).fill("-")]);
         const rows = [...crews.map(crewCells), ...broken];
-        return `${table(CREW_HEADERS, rows)}${moreText(total, actors)}\n${table(WORKER_HEADERS, crews.flatMap(workerCells))}`;
+        const problems = crews.flatMap(({ id, problem }) => (problem === null ? [] : [`\n${id}: ${problem}`]));
+        const workers = table(WORKER_HEADERS, crews.flatMap(workerCells));
+        return `${table(CREW_HEADERS, rows)}${moreText(total, actors)}\n${workers}${problems.join("")}`;
       });
     });
 }

@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import { needOf } from "../../actors/crew-request.ts";
 import { CREW_KIND, type Need } from "../../actors/messages/crew.ts";
 import type { ActorView } from "../../runtime/api.ts";
-import { crewOf, workerNodes } from "../crews.ts";
+import { crewOf, placesOf } from "../crews.ts";
 import type { GatewayDeps } from "../deps.ts";
 import { GatewayError } from "../errors.ts";
 import { byId, type PageQuery, READ_DEADLINE_MS, readPage, within } from "../reads.ts";
@@ -34,6 +34,7 @@ const WORKER = object({
 const CREW = object({
   id: TEXT,
   state: { enum: ["undeclared", "serving", "retired"] },
+  problem: { ...orNull(TEXT), description: "why nobody can be hired" },
   balance: orNull(TEXT),
   assignment: orNull(TEXT),
   min: orNull(WHOLE),
@@ -72,7 +73,7 @@ function needsOf({ can }: CrewQuery): Need[] {
 
 export function crewRoutes(app: FastifyInstance, deps: GatewayDeps): void {
   const { client, clock } = deps;
-  const nodesOf = (views: readonly ActorView[]) => within(clock, workerNodes(client, views), READ_DEADLINE_MS);
+  const whereAre = (views: readonly ActorView[]) => within(clock, placesOf(client, views), READ_DEADLINE_MS);
 
   app.get<{ Querystring: PageQuery & CrewQuery }>(
     "/api/crews",
@@ -88,8 +89,8 @@ export function crewRoutes(app: FastifyInstance, deps: GatewayDeps): void {
     async ({ query, signal }) => {
       const needs = needsOf(query);
       const found = await readPage(deps, { kind: CREW_KIND, order: byId, query, signal }, (view) => view);
-      const nodes = await nodesOf(found.items.filter((item) => "context" in item));
-      const items = found.items.map((item) => ("context" in item ? crewOf(item, nodes, needs, clock.now()) : item));
+      const places = await whereAre(found.items.filter((item) => "context" in item));
+      const items = found.items.map((item) => ("context" in item ? crewOf(item, places, needs, clock.now()) : item));
       return {
         ...found,
         items: items.filter((item) => needs.length === 0 || !("workers" in item) || item.workers.length > 0),
@@ -111,7 +112,7 @@ export function crewRoutes(app: FastifyInstance, deps: GatewayDeps): void {
     },
     async ({ params, query, signal }) => {
       const view = await client.query(CREW_KIND, params.id, { deadlineMs: READ_DEADLINE_MS, signal });
-      return crewOf(view, await nodesOf([view]), needsOf(query), clock.now());
+      return crewOf(view, await whereAre([view]), needsOf(query), clock.now());
     },
   );
 }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { crewKind } from "../../actors/crew.ts";
 import type { CrewContext } from "../../actors/crew-state.ts";
 import { WORK_POOL, type WorkEnded } from "../../actors/messages/crew.ts";
-import { workerNodes } from "../../gateway/crews.ts";
+import { placesOf } from "../../gateway/crews.ts";
 import { connect } from "../../runtime/client.ts";
 import { FaultCluster, HEAL_DEADLINE_MS } from "./support/cluster.ts";
 import { hand, PIECE_MS, starter, tally, tallyOf } from "./support/kinds.ts";
@@ -74,7 +74,7 @@ test("crews lose no work with a node that is killed, and nobody is shown there f
   const killedAt = performance.now();
   const views = await Promise.all(crews.map((crew) => client.query(crewKind, crew)));
   await until("no worker to be shown on the dead node", GONE_MS, async () => {
-    const nodes = await workerNodes(client, views);
+    const { nodes } = await placesOf(client, views);
     return ![...nodes.values()].includes("n2");
   });
   expect(performance.now() - killedAt).toBeLessThan(GONE_MS);

@@ -129,6 +129,18 @@ describe("crew", () => {
     expect(bench.context).toMatchObject({ queue: [], running: [], bytes: 0, counts: { accepted: 1, done: 1 } });
   });
 
+  test("asks one of those it hired again, and hires no more, until the first has come: perhaps nobody hosts their kind", () => {
+    const bench = new Bench({ min: 3, max: 9, backlogPerWorker: 0 }, 0);
+    for (const id of ["a", "b", "c", "d", "e"]) bench.submit({ id });
+    bench.actor.advance(3_600_000);
+    const asked = (n: number) => bench.actor.sentTo(`hand/night:${n}`).length;
+    expect(asked(0)).toBeGreaterThan(2);
+    expect([asked(1), asked(2), bench.context.members.length]).toEqual([1, 1, 3]);
+    bench.enlist(0);
+    bench.actor.advance(1_000);
+    expect([asked(1), asked(2)]).toEqual([2, 2]);
+  });
+
   test("publishes the end of what a client asked for", () => {
     const bench = new Bench({ min: 1 });
     bench.submit({ id: "a" }, "client-1");

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { crewKind } from "../../actors/crew.ts";
 import { DrivenActor, START_MS } from "../support/machine.ts";
-import { openDoor } from "../support/gateway.ts";
+import { nodeInfo, openDoor } from "../support/gateway.ts";
 import { cli, viewOf } from "./cli-support.ts";
 
 const needs = [{ name: "fly", version: "^2.0.0" }];
@@ -21,11 +21,13 @@ test("/api/crews shows workers where they are now, what waits, why, and for how 
   const { send, far } = await openDoor();
   const { value, context } = crew();
   far.add("crew", "night", value, context).add("hand", "night:0", "working", {});
+  far.nodes = [{ ...nodeInfo("n1"), kinds: ["crew", "hand"] }];
   const { items } = (await send({ url: "/api/crews" })).json<{ items: { oldestWaitMs: number }[] }>();
   expect(items).toMatchObject([
     {
       id: "night",
       state: "serving",
+      problem: null,
       assignment: "QUEUED",
       min: 2,
       max: 2,
@@ -41,6 +43,17 @@ test("/api/crews shows workers where they are now, what waits, why, and for how 
   ]);
   expect(items[0]?.oldestWaitMs).toBeGreaterThan(0);
   expect((await send({ url: "/api/crews/night" })).json()).toMatchObject({ id: "night", queued: 1 });
+});
+
+const UNHOSTED =
+  'No node that is up hosts the kind "hand": start one that does, or declare the crew with another worker';
+
+test("/api/crews says why a crew hires nobody", async () => {
+  const { send, far } = await openDoor();
+  const { value, context } = crew();
+  far.add("crew", "night", value, context);
+  far.nodes = [{ ...nodeInfo("n1"), kinds: ["crew"] }];
+  expect((await send({ url: "/api/crews/night" })).json()).toMatchObject({ problem: UNHOSTED });
 });
 
 test.each([
@@ -69,6 +82,7 @@ const { value, context } = crew();
 const client = {
   list: async (kind: string) =>
     kind === "crew" ? [{ kind, id: "night", node: "n1" }] : [{ kind, id: "night:0", node: "n2" }],
+  nodes: async () => [{ ...nodeInfo("n1"), kinds: ["crew", "hand"] }],
   query: async () => viewOf({ kind: "crew", id: "night", value, context, updatedAtMs: START_MS }),
 };
 
@@ -81,6 +95,11 @@ test("`crews` prints crews and their workers, all or those that can do something
     crews: { workers: { id: string }[] }[];
   };
   expect(crews.map(({ workers }) => workers.map(({ id }) => id))).toEqual([["hand/night:0"]]);
+});
+
+test("`crews` says why a crew hires nobody", async () => {
+  const nodes = async () => [{ ...nodeInfo("n1"), kinds: ["crew"] }];
+  expect((await cli(["crews"], { client: { ...client, nodes } })).out).toContain(UNHOSTED);
 });
 
 test("`crews` says when there is none, and what is no capability", async () => {
