@@ -5,8 +5,10 @@
 import type { Priority } from "../runtime/priority.ts";
 import { priorityRank } from "../runtime/priority.ts";
 import type { EndReason, ResourceFact } from "./messages/resource.ts";
+import { isActor } from "./resource-claim.ts";
 import { enqueue, leave, type Waiter } from "./resource-queue.ts";
 import {
+  type End,
   fits,
   type Grant,
   GRANT_HISTORY,
@@ -104,14 +106,6 @@ const NEWS: Readonly<Record<EndReason, string>> = {
   "taken over": "resource.taken_over",
   "host lost": "resource.host_lost",
 };
-
-export interface End {
-  readonly reason: EndReason;
-  readonly by?: string;
-  readonly why?: string;
-  /** The holder let go itself. */
-  readonly isOwn?: boolean;
-}
 
 /** Ends a grant, once and with one reason. */
 export function end(draft: Draft, held: Held, { reason, by, why, isOwn = false }: End): void {
@@ -211,20 +205,24 @@ function preempt(draft: Draft): void {
 }
 
 /** Takes a grant away by force; the next one is given once the holder confirmed, or did not in time. */
-export function takeAway(draft: Draft, held: Held, to: Waiter, how: End, canConfirm: boolean): void {
+export function takeAway(draft: Draft, held: Held, to: Waiter, how: End, isConfirmed = true): void {
   end(draft, held, how);
   const { token, holder } = held;
-  const stopping = { token, holder, to, untilMs: draft.nowMs + CONFIRM_MS };
+  const stopping = { token, holder, to, untilMs: draft.nowMs + CONFIRM_MS, how, isConfirmed };
   change(draft, { claim: null, queue: leave(draft.lock.queue, to.holder), stopping });
-  if (!canConfirm) finishTakeover(draft, false);
+  if (!isActor(holder)) finishTakeover(draft, false); // clients have no address to be asked at
 }
 
-/** Ends the wait for a former holder. */
+/** Ends the wait for a former holder. An operator gets as many grants as it needs, the latest first, one after the other. */
 export function finishTakeover(draft: Draft, confirmed: boolean): void {
-  const { stopping } = draft.lock;
+  const { stopping, holders } = draft.lock;
   if (stopping === null) return;
+  const { to, how, isConfirmed = true } = stopping;
+  const isAllConfirmed = confirmed && isConfirmed;
+  const next = how?.reason === "taken over" && !fits(draft.lock, to.permits) ? holders.at(-1) : undefined;
   change(draft, { stopping: null });
-  give(draft, stopping.to, confirmed);
+  if (how === undefined || next === undefined) give(draft, to, isAllConfirmed);
+  else takeAway(draft, next, to, how, isAllConfirmed);
 }
 
 /** Grants to one who takes over, maintenance or not; while the host is lost, or there is no room yet, it is next. */
@@ -239,7 +237,7 @@ export function give(draft: Draft, to: Waiter, confirmed: boolean | null): void 
 }
 
 /** What is due by the clock: expiries, warnings, the end of a grace, the end of a wait for a confirmation. */
-export function passTime(draft: Draft, canConfirm: (holder: string) => boolean): void {
+export function passTime(draft: Draft): void {
   const { nowMs } = draft;
   for (const held of draft.lock.holders) if (held.expiresAtMs <= nowMs) end(draft, held, { reason: "expired" });
   for (const held of draft.lock.holders) {
@@ -250,17 +248,17 @@ export function passTime(draft: Draft, canConfirm: (holder: string) => boolean):
   }
   const { claim, stopping } = draft.lock;
   if (stopping !== null && stopping.untilMs <= nowMs) finishTakeover(draft, false);
-  if (claim !== null && (claim.untilMs ?? Infinity) <= nowMs) applyPolicy(draft, claim.token, claim.for, canConfirm);
+  if (claim !== null && (claim.untilMs ?? Infinity) <= nowMs) applyPolicy(draft, claim.token, claim.for);
 }
 
-function applyPolicy(draft: Draft, token: number, by: string, canConfirm: (holder: string) => boolean): void {
+function applyPolicy(draft: Draft, token: number, by: string): void {
   const { lock } = draft;
   const held = heldUnder(lock, token);
   const to = lock.queue.find(({ holder }) => holder === by);
   if (lock.claim !== null) change(draft, { claim: { ...lock.claim, untilMs: null } });
   if (held === undefined || to === undefined || lock.policy === "wait" || lock.closed.length > 0) return;
   const why = "No safe point within the grace time";
-  if (lock.policy === "takeover") takeAway(draft, held, to, { reason: "preempted", by, why }, canConfirm(held.holder));
+  if (lock.policy === "takeover") takeAway(draft, held, to, { reason: "preempted", by, why });
   else {
     const fact = { type: "resource.abort", resource: lock.resource, token, by } as const;
     note(

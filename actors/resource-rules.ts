@@ -37,9 +37,6 @@ export interface Decision {
   readonly problem: Problem | null;
 }
 
-/** Whether a former holder can say that it stopped: clients have no address to be asked at. */
-const canConfirm = (holder: string): boolean => isActor(holder);
-
 /** `who`: the sending actor, or what a client calls itself; null if it gives no name. */
 export function decide(
   lock: ResourceContext,
@@ -49,7 +46,7 @@ export function decide(
 ): Decision {
   const draft: Draft = { lock, facts: [], nowMs };
   if (command.type === "timePassed") {
-    passTime(draft, canConfirm);
+    passTime(draft);
     passOn(draft);
     return { lock: draft.lock, facts: draft.facts, reply: null, problem: null };
   }
@@ -239,7 +236,7 @@ function takeover(draft: Draft, command: ResourceMessage & { type: "takeover" })
   note(draft, "resource.requested", { holder: by, token: draft.lock.token, priority, permits, why });
   const victim = fits(draft.lock, permits) ? undefined : draft.lock.holders.at(-1);
   if (victim === undefined) give(draft, to, null);
-  else takeAway(draft, victim, to, { reason: "taken over", by, why }, canConfirm(victim.holder));
+  else takeAway(draft, victim, to, { reason: "taken over", by, why });
   const held = heldBy(draft.lock, by);
   if (held !== undefined) return granted(held);
   return { ok: true, state: "queued", ...ticketOf(draft.lock, by, draft.nowMs) };

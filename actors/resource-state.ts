@@ -51,12 +51,24 @@ export interface Claim {
   readonly untilMs: number | null;
 }
 
+/** Why a grant ends. */
+export interface End {
+  readonly reason: EndReason;
+  readonly by?: string;
+  readonly why?: string;
+  /** The holder let go itself. */
+  readonly isOwn?: boolean;
+}
+
 /** A grant that was revoked by force; its holder may still be stopping. */
 export interface Stopping {
   readonly token: number;
   readonly holder: string;
   readonly to: Waiter;
   readonly untilMs: number;
+  /** How it ended, and whether all that were taken before it for the same one confirmed. An earlier state of this code kept neither. */
+  readonly how?: End;
+  readonly isConfirmed?: boolean;
 }
 
 export interface Closed {

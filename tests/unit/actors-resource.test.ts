@@ -114,6 +114,23 @@ describe("resource", () => {
     expect(contextOf(actor).refusals?.map(({ holder }) => holder)).toEqual(names.slice(1, -1));
   });
 
+  test.each([true, false])(
+    "gives one who takes over a lock that was made smaller what it needs, latest first; all confirm: %s",
+    (confirms) => {
+      const [kid, ops] = ["client/kid", { by: "client/ops", why: "a fire" }];
+      const actor = lock().send({ type: "configure", ...ops, capacity: 3 });
+      for (const holder of [A, confirms ? C : kid, B]) actor.send({ ...acquire(), holder }, holder);
+      actor.send({ type: "configure", ...ops, capacity: 1 }).send({ type: "takeover", ...ops, ttlMs: TTL_MS });
+      expect(actor.answer).toMatchObject({ state: "queued", why: "taking over" });
+      actor.send({ type: "stopped", token: 3 }, B);
+      if (confirms) actor.send({ type: "stopped", token: 2 }, C);
+      expect(contextOf(actor).holders).toEqual([]);
+      actor.send({ type: "stopped", token: 1 }, A);
+      expect(contextOf(actor).holders.map(({ holder }) => holder)).toEqual(["client/ops"]);
+      expect(contextOf(actor).history.map(({ confirmed }) => confirmed)).toEqual([null, null, null, confirms]);
+    },
+  );
+
   test("revokes an expired lock and passes it on", () => {
     const actor = lock()
       .send(acquire(), A)
