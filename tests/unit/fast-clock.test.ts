@@ -1,39 +1,20 @@
 /** A node whose wall clock is fast leaves actors to one whose clock is right. Invariant: their timers take as long as they should. */
 import pino from "pino";
 import { expect, test } from "vitest";
-import { setup } from "xstate";
 import { streamSpecs } from "../../nats-config/streams.ts";
 import { makeNames } from "../../nats-config/subjects.ts";
-import { publish } from "../../runtime/author.ts";
 import { clientOn } from "../../runtime/client.ts";
-import { defineActor } from "../../runtime/define-actor.ts";
 import { startNodeOn } from "../../runtime/node.ts";
 import { createMemoryWorld } from "../../runtime/port-memory.ts";
 import { SimClock } from "../../runtime/testkit/sim-clock.ts";
 import { seeded } from "../fault/support/random.ts";
 import { ProcessClock } from "../simulation/process-clock.ts";
+import { alarmKind } from "../support/alarm.ts";
 
 const NAMESPACE = "fast";
 const FAST_MS = 3_600_000;
 /** Longer than a start, a takeover or a call. */
 const A_WHILE_MS = 3_000;
-
-const alarm = (afterMs: number, passivateAfterMs: number) =>
-  defineActor({
-    kind: "alarm",
-    passivateAfterMs,
-    machine: setup({
-      types: { events: {} as { type: "SET" } },
-      // A query would wake the actor: only what it says itself tells that its timer fired.
-      actions: { ring: publish("shared.rings", () => ({ type: "rung" })) },
-    }).createMachine({
-      initial: "quiet",
-      states: {
-        quiet: { on: { SET: "armed" } },
-        armed: { after: { [afterMs]: { target: "quiet", actions: "ring" } } },
-      },
-    }),
-  });
 
 /** An alarm is set on a fast node, which dies; how many ms later it rings. */
 async function ringsAfter(afterMs: number, passivateAfterMs: number): Promise<number> {
@@ -44,7 +25,7 @@ async function ringsAfter(afterMs: number, passivateAfterMs: number): Promise<nu
     const own = new ProcessClock(clock, seeded(1).fork(name), skewMs);
     const broker = world.connect(name, { clock: own });
     const log = pino({ level: "silent" });
-    const kinds = [alarm(afterMs, passivateAfterMs)];
+    const kinds = [alarmKind(afterMs, passivateAfterMs)];
     const starting = startNodeOn(broker, { name, kinds, namespace: NAMESPACE, clock: own, log });
     await clock.advanceAsync(A_WHILE_MS);
     await starting;

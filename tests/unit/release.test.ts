@@ -1,12 +1,9 @@
 /** A shard whose release is cut short. Invariant: its actors go on: none of their timers is lost. */
 import pino from "pino";
 import { expect, test } from "vitest";
-import { setup } from "xstate";
 import { streamSpecs } from "../../nats-config/streams.ts";
 import { makeNames } from "../../nats-config/subjects.ts";
-import { publish } from "../../runtime/author.ts";
 import { clientOn } from "../../runtime/client.ts";
-import { defineActor } from "../../runtime/define-actor.ts";
 import { BrokerUnavailableError } from "../../runtime/errors.ts";
 import { CHECKPOINT_EVERY_MS, SNAPSHOT_AFTER_MS } from "../../runtime/limits.ts";
 import { startNodeOn } from "../../runtime/node.ts";
@@ -16,6 +13,7 @@ import { SimClock } from "../../runtime/testkit/sim-clock.ts";
 import { seeded } from "../fault/support/random.ts";
 import { ProcessClock } from "../simulation/process-clock.ts";
 import { over } from "../simulation/wire.ts";
+import { alarmKind } from "../support/alarm.ts";
 
 const NAMESPACE = "release";
 const ALARMS = 40;
@@ -24,20 +22,7 @@ const A_WHILE_MS = 3_000;
 /** Rings after all is over. */
 const RING_MS = 20_000;
 
-const alarm = defineActor({
-  kind: "alarm",
-  machine: setup({
-    types: { events: {} as { type: "SET" } },
-    // A query would wake the actor: only what it says itself tells that its timer fired.
-    actions: { ring: publish("shared.rings", () => ({ type: "rung" })) },
-  }).createMachine({
-    initial: "quiet",
-    states: {
-      quiet: { on: { SET: "armed" } },
-      armed: { after: { [RING_MS]: { target: "quiet", actions: "ring" } } },
-    },
-  }),
-});
+const alarm = alarmKind(RING_MS);
 
 /** 40 alarms on one node, set when its checkpoints are written; then a second one comes, and the first gives half of them away. */
 async function giveAway(onRelease: () => Promise<void>) {
@@ -69,7 +54,7 @@ async function giveAway(onRelease: () => Promise<void>) {
   const client = clientOn(world.connect("client"), names, 64, clock);
   // One after the other, each in a round of its own: the last round of a journal stays in any case.
   for (let i = 0; i < ALARMS; i++) {
-    const call = client.tell(alarm, `a${i}`, { type: "SET" });
+    const call = client.tell("alarm", `a${i}`, { type: "SET" });
     await clock.advanceAsync(1);
     await call;
   }
