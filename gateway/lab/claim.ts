@@ -26,7 +26,7 @@ export class HostTakenError extends TroupeError {
 export interface ClaimDeps {
   readonly broker: Broker;
   readonly names: Names;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, "randomId">;
 }
 
 /**
@@ -38,14 +38,18 @@ export async function claimHost({ broker, names, clock }: ClaimDeps, host: strin
   const own = `${clock.randomId(ID_BYTES)} (pid ${process.pid})`;
   const subject = names.hostDriver(host);
   let isMine = false;
-  // It listens before it asks: of two that ask at once the one with the smaller id answers the other.
+  let first: string | null = null;
+  // It listens before it asks: of two that ask, the one whose question the other hears. The one with the smaller id answers, or is
+  // given way to: a question that came before the other listened would else be answered by nobody.
   const listening = broker.subscribe(subject, ({ data, reply }) => {
     const other = Buffer.from(data).toString("utf8");
-    if (other !== own && reply !== undefined && (isMine || own < other)) broker.publish(reply, Buffer.from(own));
+    if (other === own || reply === undefined) return;
+    if (isMine || own < other) broker.publish(reply, Buffer.from(own));
+    else first = other;
   });
   try {
     await broker.flush();
-    const driver = await presentDriver(broker, subject, own);
+    const driver = (await presentDriver(broker, subject, own)) ?? first;
     if (driver !== null) throw new HostTakenError(host, driver);
   } catch (error) {
     listening.unsubscribe();
