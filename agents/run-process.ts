@@ -44,7 +44,7 @@ export interface ProcessResult {
  * Runs a command to its end. When the signal fires, and for what the command leaves behind, the whole group gets SIGTERM, and
  * SIGKILL after {@link STOP_GRACE_MS}. What makes itself a session of its own (`setsid`, daemons) is out of reach.
  * @throws {AbortedError} The signal fired. Nothing of the group runs any more.
- * @throws {ProcessNotStartedError} There is no such command, or it may not be run: nothing was done.
+ * @throws {ProcessNotStartedError} There is no such command, or it may not be run, or not with these arguments: nothing was done.
  */
 export async function runProcess(
   { signal, clock }: { readonly signal: AbortSignal; readonly clock: Clock },
@@ -55,14 +55,20 @@ export async function runProcess(
   if (signal.aborted) throw aborted();
   const guard = spawn("/bin/sh", ["-c", GUARD], { detached: true, stdio: ["pipe", "ignore", "ignore"] });
   if (guard.pid === undefined) throw new ProcessNotStartedError("/bin/sh", { cause: await failureOf(guard) });
-  const child = spawn(command, args, { ...options, detached: true, stdio: ["pipe", "pipe", "pipe"] });
-  ignoreBrokenPipe(child, guard);
-  const { pid } = child;
-  if (pid === undefined) {
-    const cause = await failureOf(child);
+  ignoreBrokenPipe(guard);
+  const notStarted = (cause: unknown) => {
     guard.stdin.end();
-    throw new ProcessNotStartedError(command, { cause });
+    return new ProcessNotStartedError(command, { cause });
+  };
+  let child;
+  try {
+    child = spawn(command, args, { ...options, detached: true, stdio: ["pipe", "pipe", "pipe"] });
+  } catch (cause) {
+    throw notStarted(cause); // words that no command takes, or more than the kernel takes
   }
+  ignoreBrokenPipe(child);
+  const { pid } = child;
+  if (pid === undefined) throw notStarted(await failureOf(child));
   guard.stdin.write(`${pid}\n`);
   const exit = once(child, "exit") as Promise<[number | null, string | null]>;
   const closed = once(child, "close");
@@ -89,8 +95,8 @@ export async function runProcess(
 const failureOf = async (child: ChildProcess): Promise<unknown> => ((await once(child, "error")) as [unknown])[0];
 
 /** Whoever ends without reading what it was sent is no failure of ours: its exit tells. */
-function ignoreBrokenPipe(...children: readonly ChildProcess[]): void {
-  for (const child of children) child.stdin?.on("error", () => undefined);
+function ignoreBrokenPipe({ stdin }: ChildProcess): void {
+  stdin?.on("error", () => undefined);
 }
 
 /** Resolves once no process of the group lives. One that the kernel does not let die is waited for: nobody may be told otherwise. */

@@ -32,6 +32,7 @@ afterEach(async () => {
 const run = (command: readonly [string, ...string[]], options = {}) =>
   runProcess({ signal: controller.signal, clock: systemClock }, command, options);
 const shell = (script: string, options = {}) => run(["/bin/sh", "-c", script], options);
+const processes = () => process.getActiveResourcesInfo().filter((name) => name === "ProcessWrap");
 const writes = (file: string, more: number) => {
   const before = written(file).length;
   return vi.waitFor(() => expect(written(file).length).toBeGreaterThanOrEqual(before + more), WRITES_MS);
@@ -72,6 +73,9 @@ describe("runProcess()", () => {
       code: "NOT_STARTED",
       message: expect.stringContaining('"no-such-command" cannot be started (spawn no-such-command ENOENT)') as string,
     });
+    for (const words of ["a\0b", "x".repeat(200_000)])
+      await expect(run(["/bin/echo", words])).rejects.toMatchObject({ code: "NOT_STARTED" });
+    await vi.waitFor(() => expect(processes()).toEqual([]), WRITES_MS);
     controller.abort();
     await expect(shell(`echo x > ${join(directory, "f")}`)).rejects.toMatchObject({ code: "ABORTED" });
     expect(written(join(directory, "f"))).toEqual([]);
