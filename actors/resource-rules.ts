@@ -237,6 +237,7 @@ function takeover(draft: Draft, command: ResourceMessage & { type: "takeover" })
   const victim = fits(draft.lock, permits) ? undefined : draft.lock.holders.at(-1);
   if (victim === undefined) give(draft, to, null);
   else takeAway(draft, victim, to, { reason: "taken over", by, why });
+  passOn(draft); // a grant of several places leaves some
   const held = heldBy(draft.lock, by);
   if (held !== undefined) return granted(held);
   return { ok: true, state: "queued", ...ticketOf(draft.lock, by, draft.nowMs) };
