@@ -135,10 +135,8 @@ const base = setup({
     acceptRelease: answerRelease(true),
     declineRelease: answerRelease(false),
     /** Who took the lock by force waits for this. */
-    confirmStop: enqueueActions(({ context: { lock }, event, enqueue }) => {
-      const isExpired = event.type === "resource.revoked" && event.reason === "expired";
-      if (lock !== null && !isExpired)
-        enqueue.sendTo(ref("resource", lock.resource), { type: "stopped", token: lock.token });
+    confirmStop: enqueueActions(({ context: { lock }, enqueue }) => {
+      if (lock !== null) enqueue.sendTo(ref("resource", lock.resource), { type: "stopped", token: lock.token });
     }),
     leaveLine: enqueueActions(({ context: { spec }, enqueue }) => {
       const lock = spec && lockOf(spec);
@@ -193,11 +191,10 @@ const machine = base.createMachine({
         "resource.granted": { guard: "isOfLock", target: "preparing", actions: ["rememberLock", "planRenewal"] },
         "resource.queued": { guard: "isOfLock", actions: "rememberPlace" },
         // It paused, and its last grant was over before that: what it did since was not done under the lock.
-        "resource.revoked": {
-          guard: "isOfOwnLock",
-          target: "releasing",
-          actions: ["rememberLockLost", "confirmStop", "leaveLine"],
-        },
+        "resource.revoked": [
+          { guard: "isTakenAway", target: "losing", actions: ["rememberLockLost", "leaveLine"] },
+          { guard: "isOfOwnLock", target: "releasing", actions: ["rememberLockLost", "leaveLine"] },
+        ],
         "resource.refused": { guard: "isOfLock", target: "finishing", actions: "rememberRefusedLock" },
         abort: { target: "releasing", actions: ["rememberAbort", "leaveLine"] },
       },
@@ -246,7 +243,9 @@ const machine = base.createMachine({
       on: {
         "resource.released": { guard: "isOfLock", target: "finishing" },
         "resource.revoked": [
-          { guard: "isOfOwnLock", target: "finishing", actions: ["rememberLateLoss", "confirmStop"] },
+          // A try's time may have been up while others worked on it.
+          { guard: "isTakenAway", target: "losing", actions: "rememberLateLoss" },
+          { guard: "isOfOwnLock", target: "finishing", actions: "rememberLateLoss" },
           { guard: "isOfLock", target: "finishing" },
         ],
         "resource.refused": { guard: "isOfLock", target: "finishing" },

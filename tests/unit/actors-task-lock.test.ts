@@ -131,6 +131,19 @@ describe("a task that loses its device by force", () => {
     expect(actor.sentTo(RESOURCE)).toEqual([]);
   });
 
+  test.each([
+    ["gives it back", (actor: DrivenActor) => actor.send({ type: "abort", reason: "enough" }).resolve(false, "stop")],
+    ["pauses", (actor: DrivenActor) => actor.send(pause, RESOURCE).advance(TIMEOUT_MS).resolve(false, "stop")],
+  ])("that %s just then confirms only what it hears, too", (_case, end) => {
+    const actor = end(running()).clear().send(taken, RESOURCE);
+    expect(actor.spawned).toEqual([{ child: "stop", input: all }]);
+    actor.resolve(false, "stop");
+    expect(actor.sentTo(RESOURCE)).not.toContain("stopped");
+    expect(actor.value).toMatch(/^(failed|aborted)$/);
+    const other = end(running()).clear().send(taken, RESOURCE).resolve(true, "stop");
+    expect(other.sentTo(RESOURCE)).toContain("stopped");
+  });
+
   test("between two tries has the last one stopped too: its time may have been up while others worked on it", () => {
     const actor = running().advance(TIMEOUT_MS).resolve(false, "stop").clear();
     expect(actor.value).toBe("retrying");
