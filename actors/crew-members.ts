@@ -20,6 +20,8 @@ const STANDING_LIMIT = 200;
 /** A hired worker that has not enlisted by then is asked again, in ms, then ever more rarely: its kind's nodes may come up. */
 const HIRE_AGAIN_MIN_MS = 5_000;
 const HIRE_AGAIN_MAX_MS = 300_000;
+/** The one that is asked while no hired worker is there: what waits, waits no longer once somebody hosts them. */
+const SCOUT_MAX_MS = 30_000;
 /** Bytes of what all workers of a crew say they can do: with the work it fits one actor's state. */
 const CAN_BYTES = 64 * 1_024;
 /** Numbers of lost workers that are kept apart; then counting goes on above them. */
@@ -99,8 +101,8 @@ function hire(turn: Turn, count: number): void {
   }
 }
 
-const askAgainAtMs = ({ hiredAtMs, askedAtMs }: Member): number =>
-  askedAtMs + Math.min(HIRE_AGAIN_MAX_MS, Math.max(HIRE_AGAIN_MIN_MS, askedAtMs - hiredAtMs));
+const askAgainAtMs = ({ hiredAtMs, askedAtMs }: Member, maxMs = HIRE_AGAIN_MAX_MS): number =>
+  askedAtMs + Math.min(maxMs, Math.max(HIRE_AGAIN_MIN_MS, askedAtMs - hiredAtMs));
 
 function freeNumber({ context: { members, numbersFrom, lost } }: Turn): number {
   const taken = new Set([...lost, ...members.map(({ number }) => number)]);
@@ -171,8 +173,8 @@ export function enlist(turn: Turn, from: string, event: CrewMessage & { type: "e
     const own = { name: from, number: null, running: 0, lastTurn: 0, isLeaving: false };
     turn.set({ members: [...members, { ...own, ...times, capabilities, slots }] });
   } else {
-    updateMember(turn, from, { sinceMs: known.sinceMs ?? turn.nowMs, capabilities, slots });
     if (known.number !== null && isScouting(turn)) for (const { askedAtMs } of members) turn.wake(askedAtMs);
+    updateMember(turn, from, { sinceMs: known.sinceMs ?? turn.nowMs, capabilities, slots });
     if (known.number !== null) turn.set({ hiredCan: capabilities });
   }
   sortAnew(turn);
@@ -274,19 +276,20 @@ export function reviewHired(turn: Turn, isSameKind: boolean): void {
   sortAnew(turn);
 }
 
-/** While none of the hired ever came, perhaps no node hosts their kind: one is asked, and each time it is a dead letter. */
-const isScouting = ({ context: { hiredCan } }: Turn): boolean => hiredCan === null;
+/** While none of the hired is there, perhaps no node hosts their kind: one is asked, and each time it is a dead letter. */
+const isScouting = ({ context: { members } }: Turn): boolean =>
+  !members.some(({ number, sinceMs }) => number !== null && sinceMs !== null);
 
 /** Asks those again who were hired and have not come. */
 export function askAgain(turn: Turn): void {
   const absent = turn.context.members.filter(({ sinceMs }) => sinceMs === null);
-  for (const member of isScouting(turn) ? absent.slice(0, 1) : absent) {
-    const isDue = askAgainAtMs(member) <= turn.nowMs;
-    const asked = isDue ? { ...member, askedAtMs: turn.nowMs } : member;
+  const [asked, maxMs] = isScouting(turn) ? [absent.slice(0, 1), SCOUT_MAX_MS] : [absent, HIRE_AGAIN_MAX_MS];
+  for (const member of asked) {
+    const isDue = askAgainAtMs(member, maxMs) <= turn.nowMs;
     if (isDue) {
       turn.send(member.name, { type: "hire", crew: turn.context.id });
-      updateMember(turn, member.name, asked);
+      updateMember(turn, member.name, { askedAtMs: turn.nowMs });
     }
-    turn.wake(askAgainAtMs(asked));
+    turn.wake(askAgainAtMs(isDue ? { ...member, askedAtMs: turn.nowMs } : member, maxMs));
   }
 }

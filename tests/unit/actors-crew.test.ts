@@ -141,6 +141,21 @@ describe("crew", () => {
     expect([asked(1), asked(2)]).toEqual([2, 2]);
   });
 
+  test.each([false, true])(
+    "asks one within 30 s, however long nobody hosted them; some had come before: %s",
+    (hadCome) => {
+      const bench = new Bench({ min: 2, max: 9, backlogPerWorker: 0 }, hadCome ? 2 : 0);
+      for (const n of hadCome ? [0, 1] : []) {
+        const name = { kind: "hand", id: `night:${n}` };
+        bench.actor.send({ type: "actor.failed", ...name, reason: "lost" }, `hand/${name.id}`);
+      }
+      for (const id of ["a", "b", "c", "d", "e"]) bench.submit({ id });
+      bench.actor.advance(3_500_000).clear().advance(30_000);
+      expect(bench.actor.sent.map(({ event }) => event.type)).toEqual(["hire"]);
+      expect(bench.context.members).toHaveLength(2);
+    },
+  );
+
   test("publishes the end of what a client asked for", () => {
     const bench = new Bench({ min: 1 });
     bench.submit({ id: "a" }, "client-1");

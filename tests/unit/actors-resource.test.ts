@@ -134,7 +134,10 @@ describe("resource", () => {
   test("passes on what one who takes over leaves of a grant of several places", () => {
     const ops = { by: "client/ops", why: "a fire" };
     const actor = lock().send({ type: "configure", ...ops, capacity: 3 });
-    actor.send({ ...acquire(), holder: "client/kid", permits: 3 }).send(acquire(), A).send(acquire(), B);
+    actor
+      .send({ ...acquire(), holder: "client/kid", permits: 3 })
+      .send(acquire(), A)
+      .send(acquire(), B);
     actor.send({ type: "takeover", ...ops, ttlMs: TTL_MS });
     expect(contextOf(actor).holders.map(({ holder }) => holder)).toEqual(["client/ops", A, B]);
   });
