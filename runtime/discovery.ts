@@ -37,15 +37,15 @@ async function askEach<T extends object>(broker: Broker, names: Names, question:
   );
 }
 
-/** Asks the process of one incarnation: of several under a name, it alone answers. */
+/** Asks the process of one connection: of several under a name, it alone answers. */
 async function ask<T extends object>(
   broker: Broker,
   names: Names,
-  { name, incarnation }: Pick<MemberFacts, "name"> & Partial<MemberFacts>,
+  { name, connection }: Pick<MemberFacts, "name"> & Partial<MemberFacts>,
   question: object,
 ): Promise<Asked<T>["answer"]> {
   try {
-    const body = encode(incarnation === undefined ? question : { ...question, incarnation });
+    const body = encode(connection === undefined ? question : { ...question, connection });
     return decodeAnswer(await broker.request(names.node(name), body, NODE_TIMEOUT_MS)) as T;
   } catch (error) {
     if (!(error instanceof TroupeError && error.retryable)) throw error;
@@ -55,7 +55,7 @@ async function ask<T extends object>(
 
 /**
  * Passes at once where nobody listens under the name: a killed process is replaced without a wait. One that leaves, or is frozen,
- * keeps nobody out. `incarnation`: of the one other process in question; without it whoever answers.
+ * keeps nobody out. `connection`: of the one other process in question; without it whoever answers.
  * @throws {NameTakenError} Another process runs under it.
  */
 export async function checkNameFree(

@@ -147,11 +147,6 @@ export class Incarnation {
     this.#scheduleJanitor();
   }
 
-  /** Whether another process, under this node's name, is that one. */
-  isRival(incarnation: unknown): boolean {
-    return this.#rivals().some(([, rival]) => rival.incarnation === incarnation);
-  }
-
   /** Owns the shard, or the door to one that nobody asked for yet. */
   answersFor(shard: Shard, door: Shard): boolean {
     return this.engine.owned.has(shard) || (!this.#table.entries.has(shard) && this.engine.owned.has(door));

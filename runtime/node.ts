@@ -74,8 +74,8 @@ export async function startNodeOn(broker: Broker, options: LocalNodeOptions): Pr
   return node;
 }
 
-/** From anybody; `incarnation`: whose answer is wanted. */
-type Question = Readonly<Partial<Record<"info" | "list" | "changed" | "incarnation", unknown>>>;
+/** From anybody; `connection`: of the process whose answer is wanted. */
+type Question = Readonly<Partial<Record<"info" | "list" | "changed" | "connection", unknown>>>;
 
 class TroupeNode implements Node {
   readonly name: string;
@@ -274,7 +274,7 @@ class TroupeNode implements Node {
     if (reply === undefined || !isInbox(reply)) return;
     try {
       const question = (decode(data) ?? {}) as Question;
-      if (this.#current.isRival(question.incarnation)) return; // it answers itself
+      if ((question.connection ?? this.#broker.name) !== this.#broker.name) return; // another process under this name answers itself
       this.#broker.answer(reply, encodeValue(this.#answerTo(question)));
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;

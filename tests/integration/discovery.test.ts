@@ -99,6 +99,9 @@ test("startNode() refuses a name whose process lives, and takes over that of a k
   cluster.nodes.pop();
 });
 
+/** By a twin's warnings: what it waits for before it looks who is there. */
+const looks = new Map<string[], Promise<void>>();
+
 /** A node "twin"; `isBlind`: the other one's answers do not reach it. */
 async function startTwin(isBlind: boolean, warnings: string[]): Promise<Node> {
   const broker = await connectBroker({
@@ -111,6 +114,11 @@ async function startTwin(isBlind: boolean, warnings: string[]): Promise<Node> {
   broker.request = async (...args) => {
     if (isBlind && args[0] === client.names.node("twin")) throw new NoResponderError(args[0]);
     return await request(...args);
+  };
+  const readLast = broker.readLast.bind(broker);
+  broker.readLast = async (...args) => {
+    if (args[0] === client.names.kv.nodes.stream) await looks.get(warnings);
+    return await readLast(...args);
   };
   const log = pino({ level: "warn" }, { write: (line: string) => void warnings.push(line) });
   return await startNodeOn(broker, { name: "twin", namespace: cluster.namespace, kinds: [thing], log });
@@ -141,7 +149,13 @@ test("a process whose name was taken while it was out of reach stays out until t
   const former = await startTwin(false, said);
   const next = await startTwin(true, []);
   await until("it to be refused", () => said.some((line) => line.includes("NAME_TAKEN")));
-  expect(await twins()).toMatchObject([{ incarnation: next.incarnation, state: "alive" }]);
+  const look = Promise.withResolvers<void>();
+  looks.set(said, look.promise);
+  const refused = former.incarnation;
+  await until("it to begin to look again", () => former.incarnation !== refused);
+  for (let asked = 0; asked < 20; asked++)
+    expect(await twins()).toMatchObject([{ incarnation: next.incarnation, state: "alive" }]);
+  look.resolve();
   await next.stop();
   await until("it to join", async () => (await twins()).some(({ incarnation }) => incarnation === former.incarnation));
   await former.stop();
