@@ -78,6 +78,11 @@ export class Activation {
     this.savedOutbox = state.outbox.size;
   }
 
+  /** Its time, of which the next input is, in ms; `nowMs`: by this node's clock. */
+  timeAt(nowMs: number): number {
+    return Math.max(this.state.timeMs, nowMs + this.aheadMs);
+  }
+
   get isBusy(): boolean {
     const { outbox, invocations, timers } = this.state;
     return outbox.size > 0 || invocations.size > 0 || timers.size > 0 || this.unfiled > 0;

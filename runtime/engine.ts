@@ -236,7 +236,7 @@ export class Engine {
       }
     } else if (!isCurrent(state, input)) return;
 
-    const timeMs = Math.max(state.timeMs, this.options.clock.now() + activation.aheadMs);
+    const timeMs = activation.timeAt(this.options.clock.now());
     let applied: Applied;
     let poison: string | null = null;
     try {
@@ -266,7 +266,7 @@ export class Engine {
     if (seen !== undefined) return seen ?? activation.state.senders.repeated(input.sender, input.seq);
     try {
       assertTakes(activation.kind, activation.address, activation.state, input);
-      activation.state.senders.admit(input.sender, input.seq, input.low, this.options.clock.now());
+      activation.state.senders.admit(input.sender, input.seq, input.low, activation.timeAt(this.options.clock.now()));
       assertCovered(activation);
       return undefined;
     } catch (error) {
