@@ -3,6 +3,7 @@
  * Invariant: what throws one of these changed nothing.
  */
 import { TroupeError } from "../runtime/errors.ts";
+import { plainError } from "../runtime/thrown.ts";
 
 /** One thing that is wrong in a definition, where it stands, and how to put it right. */
 export interface Problem {
@@ -67,10 +68,8 @@ export class ProcessNotStartedError extends TroupeError {
   readonly retryable = false;
   constructor(command: string, options?: ErrorOptions) {
     super(
-      `The command "${command}" cannot be started (${causeOf(options?.cause)}): install it, or give its path and a folder that is there`,
+      `The command "${command}" cannot be started (${plainError(options?.cause).message}): install it, or give its path and a folder that is there`,
       options,
     );
   }
 }
-
-const causeOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

@@ -106,8 +106,10 @@ test("any one of equals is the first that is free, and the others are left alone
   });
 });
 
+const RESERVE = { type: "reserve", mode: "all", priority: "normal", ttlMs: TTL_MS, holder: "client/z" };
+
 test("an owner that falls silent loses all", async () => {
-  const reserve = { type: "reserve", mode: "all", priority: "normal", ttlMs: 500, holder: "client/z" };
+  const reserve = { ...RESERVE, ttlMs: 500 };
   await ask("reservation", "silent", { ...reserve, resources: ["z:a", "z:b"] });
   await vi.waitFor(async () => expect((await node.client.query("reservation", "silent")).value).toBe("held"));
   await vi.waitFor(async () => {
@@ -118,14 +120,7 @@ test("an owner that falls silent loses all", async () => {
 });
 
 test("a reservation that has ended, or is none yet, refuses its commands with the reason, and a second making", async () => {
-  const reserve = {
-    type: "reserve",
-    mode: "all",
-    priority: "normal",
-    ttlMs: TTL_MS,
-    holder: "client/z",
-    resources: ["y"],
-  };
+  const reserve = { ...RESERVE, resources: ["y"] };
   const own = (type: string) => ask("reservation", "over", { type, holder: "client/z" });
   const refused = (code: string, message: string) => ({ ok: false, code, message: expect.stringContaining(message) });
   expect(await own("renew")).toEqual(refused("STALE_TOKEN", "never made"));
@@ -137,14 +132,7 @@ test("a reservation that has ended, or is none yet, refuses its commands with th
 });
 
 test("a reservation that names nothing, or no time, is refused with what and why", async () => {
-  const reserve = {
-    type: "reserve",
-    mode: "all",
-    priority: "normal",
-    ttlMs: TTL_MS,
-    holder: "client/z",
-    resources: ["a"],
-  };
+  const reserve = { ...RESERVE, resources: ["a"] };
   for (const [patch, message] of [
     [{ resources: [] }, "1 to 64 resources"],
     [{ resources: ["a b"] }, "not valid"],

@@ -220,7 +220,7 @@ describe("host", () => {
 
   test("of version 1 keeps who is there and who is away", () => {
     const context = { id: "sunri-pi1", devices: { device1: true, device2: false }, sinceMs: 5, isAlertOpen: false };
-    const stored = { status: "active", value: "up", context } as unknown as PersistedMachine;
+    const stored: PersistedMachine = { status: "active", output: undefined, error: undefined, value: "up", context };
     expect(hostKind.migrate?.(stored, 1)?.context).toEqual({ ...context, devices: { device1: null, device2: 5 } });
   });
 });
