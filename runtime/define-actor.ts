@@ -2,7 +2,7 @@
  * A kind of actor: an XState machine and how it is kept. Invariant: what passes here can be stored, replayed and moved;
  * what cannot is refused with the path of the node and the way to write it instead.
  */
-import type { AnyStateMachine, AnyStateNode, EventFromLogic } from "xstate";
+import type { AnyStateMachine, EventFromLogic } from "xstate";
 import { type Address, checkAddress } from "./address.ts";
 import { assertDurable } from "./durable-check.ts";
 import { DefinitionError } from "./errors.ts";
@@ -14,6 +14,7 @@ import {
   DEFAULT_SNAPSHOT_EVERY,
 } from "./limits.ts";
 import type { PersistedMachine } from "./machine.ts";
+import { stateNodes } from "./state-nodes.ts";
 
 /** What follows a poison message, after it went to the dead letters. */
 export type SupervisionStrategy = "resume" | "restart" | "replace" | "degrade" | "failover" | "stop" | "escalate";
@@ -172,9 +173,8 @@ function positive<T extends object>(options: T, ...keys: (keyof T & string)[]): 
 }
 
 /** `machine.events` leaves out forbidden transitions (`on: { X: {} }`): such an event is known, and ignored. */
-function* descriptorsOf(node: AnyStateNode): Generator<string> {
-  yield* node.transitions.keys();
-  for (const child of Object.values(node.states) as AnyStateNode[]) yield* descriptorsOf(child);
+function* descriptorsOf(machine: AnyStateMachine): Generator<string> {
+  for (const node of stateNodes(machine.root)) yield* node.transitions.keys();
 }
 
 /** Matches event descriptors as XState does: exact, `*`, and `prefix.*`. */
@@ -182,7 +182,7 @@ function eventFilter(machine: AnyStateMachine): (type: string) => boolean {
   const exact = new Set<string>();
   const prefixes: string[] = [];
   let all = false;
-  for (const descriptor of descriptorsOf(machine.root)) {
+  for (const descriptor of descriptorsOf(machine)) {
     if (descriptor === "*") all = true;
     else if (descriptor.endsWith(".*")) prefixes.push(descriptor.slice(0, -1));
     else exact.add(descriptor);

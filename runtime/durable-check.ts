@@ -4,6 +4,7 @@
  */
 import type { AnyStateMachine, AnyStateNode } from "xstate";
 import { DefinitionError } from "./errors.ts";
+import { stateNodes } from "./state-nodes.ts";
 
 /** Runs the work of an invocation; the shape of `fromPromise`'s creator. */
 export type PromiseCreator = (args: {
@@ -36,10 +37,11 @@ export function assertDurable(kind: string, machine: AnyStateMachine): void {
   for (const [name, action] of Object.entries(machine.implementations.actions)) {
     checkAction(`actions.${name}`, action, true, refuse);
   }
-  walk(machine.root, (node, path) => {
+  for (const node of stateNodes(machine.root)) {
+    const path = node.path.length === 0 ? "(root)" : node.path.join(".");
     checkInvokes(machine, node, path, refuse);
     for (const [where, action] of actionsOf(node)) checkAction(`${path}.${where}`, action, false, refuse);
-  });
+  }
 }
 
 /** The work behind an invoke's `src`, whether named in `actors` or written in place. */
@@ -51,11 +53,6 @@ export function resolveInvocation(machine: AnyStateMachine, src: string): Promis
 }
 
 type Refuse = (path: string, what: string, remedy: string) => never;
-
-function walk(node: AnyStateNode, visit: (node: AnyStateNode, path: string) => void): void {
-  visit(node, node.path.length === 0 ? "(root)" : node.path.join("."));
-  for (const child of Object.values(node.states) as AnyStateNode[]) walk(child, visit);
-}
 
 function* actionsOf(node: AnyStateNode): Generator<[string, unknown]> {
   for (const action of node.entry) yield ["entry", action];

@@ -16,6 +16,7 @@ import {
   type Snapshot,
 } from "xstate";
 import { StateError } from "./errors.ts";
+import { InPlace } from "./in-place.ts";
 import { plainError } from "./thrown.ts";
 
 /** What XState persists of a machine: plain data. */
@@ -31,12 +32,14 @@ export interface Stepped {
 export class MachineRunner {
   readonly machine: AnyStateMachine;
   readonly #scope: AnyActorScope;
+  readonly #inPlace: InPlace;
   #actions: MachineAction[] = [];
   #children = 0;
 
   constructor(machine: AnyStateMachine) {
     this.machine = machine;
     this.#scope = this.#inertScope();
+    this.#inPlace = new InPlace(machine, this.#scope);
   }
 
   /** The initial macrostep. @throws Whatever the machine's own functions throw. */
@@ -49,7 +52,13 @@ export class MachineRunner {
 
   /** One macrostep. @throws Whatever the machine's own functions throw. */
   step(snapshot: AnyMachineSnapshot, event: EventObject): Stepped {
-    return this.#collect(() => this.machine.transition(snapshot, event as never, this.#scope), false);
+    return this.#collect(
+      () =>
+        this.#inPlace.takes(snapshot, event)
+          ? this.#inPlace.step(snapshot, event)
+          : this.machine.transition(snapshot, event as never, this.#scope),
+      false,
+    );
   }
 
   /** True if the event would move it or make it act. @throws Whatever its guards throw. */
