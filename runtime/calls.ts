@@ -2,7 +2,9 @@
  * Numbered calls of one client. Invariant: a call is repeated under its number until it is answered or its deadline passes;
  * `low` is below every number that may still be repeated, so receivers may forget all before it.
  */
-import type { CallOptions } from "./api.ts";
+import type { Names } from "../nats-config/subjects.ts";
+import { checkAddress, keyOf, shardOf } from "./address.ts";
+import type { CallOptions, KindOf } from "./api.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { decodeAnswer, encodeInput, type EventLike, type Tag } from "./envelope.ts";
 import {
@@ -27,9 +29,18 @@ import { currentChain } from "./invocation-scope.ts";
 import type { Broker } from "./port.ts";
 import { isPriority, priorityRank } from "./priority.ts";
 
+/** An actor, and the lane on which it is reached. */
+export interface Target {
+  readonly lane: "act" | "query" | "control";
+  readonly kind: KindOf;
+  readonly id: string;
+}
+
 export class Calls {
   readonly #broker: Broker;
   readonly #clock: Clock;
+  readonly #names: Names;
+  readonly #shards: number;
   /** The client's session: no slash, so it is never taken for an actor. */
   readonly session: string;
   /** By receiver: `low` says what is settled with that receiver, so a call that hangs elsewhere keeps nothing unsettled here. */
@@ -39,20 +50,30 @@ export class Calls {
   #inFlight = 0;
   #next = 1;
 
-  constructor(broker: Broker, clock: Clock) {
+  constructor(broker: Broker, clock: Clock, names: Names, shards: number) {
     this.#broker = broker;
     this.#clock = clock;
+    this.#names = names;
+    this.#shards = shards;
     this.session = `client-${clock.randomId(8)}`;
   }
 
+  /** @throws {AddressError} */
+  subjectOf({ lane, kind, id }: Target): string {
+    const name = nameOf(kind);
+    checkAddress(name, id);
+    return this.#names[lane](shardOf(name, id, this.#shards), name, id);
+  }
+
   /** @throws See {@link Client.tell}. */
-  async send(subject: string, tag: Tag, event: EventLike, options: CallOptions = {}): Promise<unknown> {
+  async send(target: Target, tag: Tag, event: EventLike, options: CallOptions = {}): Promise<unknown> {
+    const subject = this.subjectOf(target);
     const deadlineMs = checkDeadline(options.deadlineMs);
     const lane = checkLane(options.priority);
     if (this.#inFlight >= CLIENT_MAX_IN_FLIGHT)
       throw new BusyError(`${CLIENT_MAX_IN_FLIGHT} calls are in flight: wait for some to finish`);
     const seq = this.#next++;
-    const receiver = receiverOf(subject);
+    const receiver = keyOf(nameOf(target.kind), target.id);
     const open = this.#begin(receiver, seq);
     try {
       const from = options.from ?? { sender: this.session, seq, low: open[0] as number }; // ascending: the first is the lowest
@@ -132,6 +153,8 @@ export class Calls {
     }
   }
 }
+
+const nameOf = (kind: KindOf): string => (typeof kind === "string" ? kind : kind.kind);
 
 /** `<shard>.<kind>.<id>`: messages and control reach the same actor by two lanes, `<ns>.<lane>.` */
 function receiverOf(subject: string): string {

@@ -90,30 +90,31 @@ class TroupeClient implements Client {
     this.names = names;
     this.shards = shards;
     this.#clock = clock;
-    this.#calls = new Calls(broker, clock);
+    this.#calls = new Calls(broker, clock, names, shards);
     this.#onClose = onClose;
     broker.subscribe(names.opened, ({ data }) => this.#calls.opened(shardsIn(data)));
   }
 
   async tell(kind: KindOf, id: string, event: EventLike, options?: CallOptions): Promise<void> {
-    await this.#calls.send(this.#subject("act", kind, id), Tag.Tell, event, options);
+    await this.#calls.send({ lane: "act", kind, id }, Tag.Tell, event, options);
   }
 
-  async ask(kind: KindOf, id: string, event: EventLike, options?: CallOptions): Promise<unknown> {
-    return await this.#calls.send(this.#subject("act", kind, id), Tag.Ask, event, options);
+  ask(kind: KindOf, id: string, event: EventLike, options?: CallOptions): Promise<unknown> {
+    return this.#calls.send({ lane: "act", kind, id }, Tag.Ask, event, options);
   }
 
   async abort(kind: KindOf, id: string, event: EventLike, options?: CallOptions): Promise<void> {
-    await this.#calls.send(this.#subject("control", kind, id), Tag.Tell, event, { ...options, priority: "critical" });
+    const urgent = { ...options, priority: "critical" } as const;
+    await this.#calls.send({ lane: "control", kind, id }, Tag.Tell, event, urgent);
   }
 
   async query(kind: KindOf, id: string, options: QueryOptions = {}): Promise<ActorView> {
     const body = options.allowStale === true ? encode({ stale: true }) : EMPTY;
-    return await this.#query(this.#subject("query", kind, id), body, options);
+    return await this.#query(this.#calls.subjectOf({ lane: "query", kind, id }), body, options);
   }
 
   watch(kind: KindOf, id: string, options: { readonly signal: AbortSignal }): AsyncIterable<ActorView> {
-    const subject = this.#subject("query", kind, id);
+    const subject = this.#calls.subjectOf({ lane: "query", kind, id });
     return watchActor({
       broker: this.broker,
       clock: this.#clock,
@@ -193,7 +194,7 @@ class TroupeClient implements Client {
       clock: this.#clock,
       command: async (kind, id, command, sender) => {
         const from = sender === undefined ? {} : { from: { sender, seq: 1, low: 1 } };
-        return await this.#calls.send(this.#subject("control", kind, id), Tag.Control, { ...command }, from);
+        return await this.#calls.send({ lane: "control", kind, id }, Tag.Control, { ...command }, from);
       },
     };
   }
@@ -208,12 +209,6 @@ class TroupeClient implements Client {
     options: Pick<CallOptions, "deadlineMs" | "signal">,
   ): Promise<ActorView> {
     return (await this.#calls.exchange(subject, body, checkDeadline(options.deadlineMs), options.signal)) as ActorView;
-  }
-
-  #subject(lane: "act" | "query" | "control", kind: KindOf, id: string): string {
-    const name = typeof kind === "string" ? kind : kind.kind;
-    checkAddress(name, id);
-    return this.names[lane](shardOf(name, id, this.shards), name, id);
   }
 }
 
