@@ -65,8 +65,9 @@ export interface ActorState {
   held: Held | null;
   /** Bytes of timers' and invocations' payloads and of the outbox: part of the state's size. */
   extraBytes: number;
-  /** The context last measured and its size: unchanged ones are not measured again. */
-  measured: { readonly context: unknown; readonly bytes: number } | null;
+  /** The context last measured, and its size: an unchanged one is not measured again. */
+  measuredContext: unknown;
+  contextBytes: number;
 }
 
 type Core = [
@@ -97,7 +98,8 @@ export function newState(): ActorState {
     stopped: null,
     held: null,
     extraBytes: 0,
-    measured: null,
+    measuredContext: null,
+    contextBytes: 0,
   };
 }
 

@@ -37,25 +37,24 @@ export function assertOnlyId({ kind, isSingleton }: RunnableKind, id: string): v
  */
 export function assertTakes(kind: RunnableKind, address: Address, state: ActorState, input: Input): void {
   if (!isMessage(input.tag)) return;
-  const key = keyOf(address.kind, address.id);
   const command = commandOf(input);
-  if (command !== null && !assertCommand(kind, key, state, command)) return;
+  if (command !== null && !assertCommand(kind, address, state, command)) return;
   if (command === null && !kind.accepts(input.event.type)) {
     throw new UnknownEventError(
       `Kind "${kind.kind}" has no transition for "${input.event.type}": it takes ${eventList(kind)}`,
     );
   }
-  if (state.held !== null && state.held.to !== null && input.tag === Tag.Tell) assertPasses(key, state, input);
-  else assertActive(address, key, state);
+  if (state.held !== null && state.held.to !== null && input.tag === Tag.Tell) assertPasses(address, state, input);
+  else assertActive(address, state);
   assertNoCycle(kind, address, state, input);
 }
 
 /** False: it is taken however the actor stands. @throws As {@link assertTakes}, {@link ActorNotFoundError}. */
-function assertCommand(kind: RunnableKind, key: string, state: ActorState, command: Command): boolean {
+function assertCommand(kind: RunnableKind, { id }: Address, state: ActorState, command: Command): boolean {
   if (command.type === "control.start") return false;
   if (command.type !== "control.retry") {
     if (state.revision > 0) return false;
-    throw new ActorNotFoundError(`No message ever reached "${key}": there is nothing to go on with`);
+    throw new ActorNotFoundError(`No message ever reached "${keyOf(kind.kind, id)}": there is nothing to go on with`);
   }
   const { type } = command.event;
   // Of its own poison results and timers an actor has letters too.
@@ -64,9 +63,10 @@ function assertCommand(kind: RunnableKind, key: string, state: ActorState, comma
   return !lifts(command, state);
 }
 
-function assertActive({ kind, id }: Address, key: string, state: ActorState): void {
+function assertActive({ kind, id }: Address, state: ActorState): void {
   const status = statusOf(state);
   if (status === "active") return;
+  const key = keyOf(kind, id);
   const why = state.stopped === null ? "" : ` (${state.stopped})`;
   if (status === "quarantined")
     throw new QuarantinedError(
@@ -78,7 +78,8 @@ function assertActive({ kind, id }: Address, key: string, state: ActorState): vo
 }
 
 /** What is told to an actor that failed over is passed on. @throws {CycleError} @throws {BusyError} */
-function assertPasses(key: string, state: ActorState, { chain = [] }: Input): void {
+function assertPasses({ kind, id }: Address, state: ActorState, { chain = [] }: Input): void {
+  const key = keyOf(kind, id);
   if (chain.some(([actor]) => actor === key))
     throw new CycleError(`Actors that failed over to each other pass a message on: ${pathOf(chain, key)}; resume one`);
   extended(chain, [key, 0]);

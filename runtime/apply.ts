@@ -203,7 +203,7 @@ function assertBounds(
       `The state of a "${kind.kind}" would take about ${size} bytes, more than ${MAX_STATE_BYTES}: keep large data elsewhere`,
     );
   }
-  if (state.outbox.size + effects.outgoing.length > MAX_OUTBOX)
+  if (effects.outgoing.length > 0 && state.outbox.size + effects.outgoing.length > MAX_OUTBOX)
     throw new StateError(`The outbox would hold more than ${MAX_OUTBOX} messages: are the receivers alive?`);
   if (effects.setTimers.length > 0 && grown(state.timers, effects.cancelTimers, effects.setTimers) > MAX_TIMERS)
     throw new StateError(`The actor would have more than ${MAX_TIMERS} timers: cancel some`);
@@ -252,10 +252,11 @@ const LIST_BYTES = 5;
 function contextSize(state: ActorState, snapshot: AnyMachineSnapshot): number {
   const context = snapshot.context as Record<string, unknown>;
   const output = snapshot.output === undefined ? 0 : sizeOf(snapshot.output, "The output");
-  if (state.measured?.context === context) return output + state.measured.bytes;
+  if (state.measuredContext === context) return output + state.contextBytes;
   let bytes = 0;
   for (const key in context) bytes += key.length + 5 + partSize(key, context[key]);
-  state.measured = { context, bytes };
+  state.measuredContext = context;
+  state.contextBytes = bytes;
   return output + bytes;
 }
 

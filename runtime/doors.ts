@@ -75,19 +75,24 @@ export class Doors {
   }
 
   #onMessage(message: InboundMessage): void {
-    const { kind, id, respond } = this.#route(message);
+    const { kind, id } = partsOf(message.subject);
+    const respond = this.#answerTo(message);
     // The connection's buffer is only lent, and the body lives on in the round and the history.
     const body = Buffer.from(message.data);
-    if (!this.#passOn({ lane: "act", kind, id, body }, respond)) this.#o.engine.receive(kind, id, body, respond);
+    const shard = this.#elsewhere(kind, id);
+    if (shard === undefined) this.#o.engine.receive(kind, id, body, respond);
+    else this.#passOn(shard, { lane: "act", kind, id, body }, respond);
   }
 
   #onQuery(message: InboundMessage): void {
-    const { kind, id, respond } = this.#route(message);
+    const { kind, id } = partsOf(message.subject);
+    const respond = this.#answerTo(message);
     try {
       const query = queryIn(message.data);
       if (!this.#o.membership.mayAnswer && query.stale !== true) return; // may be stale: somebody else may own the shard
-      if (this.#passOn({ lane: "query", kind, id, body: Buffer.from(message.data) }, respond)) return;
-      this.#o.engine.queries.ask(kind, id, query, respond);
+      const shard = this.#elsewhere(kind, id);
+      if (shard === undefined) this.#o.engine.queries.ask(kind, id, query, respond);
+      else this.#passOn(shard, { lane: "query", kind, id, body: Buffer.from(message.data) }, respond);
     } catch (error) {
       if (!(error instanceof TroupeError)) throw error;
       respond(encodeError(error));
@@ -95,18 +100,22 @@ export class Doors {
   }
 
   #onControl(message: InboundMessage): void {
-    const { kind, id, respond } = this.#route(message);
+    const { kind, id } = partsOf(message.subject);
+    const respond = this.#answerTo(message);
     const body = Buffer.from(message.data);
-    if (this.#passOn({ lane: "control", kind, id, body }, respond)) return;
-    this.#o.engine.control(kind, id, body, respond);
+    const shard = this.#elsewhere(kind, id);
+    if (shard === undefined) this.#o.engine.control(kind, id, body, respond);
+    else this.#passOn(shard, { lane: "control", kind, id, body }, respond);
   }
 
-  /** True if the actor lives in a shard of its kind's own, elsewhere. */
-  #passOn(message: PassedOn, respond: (answer: Uint8Array) => void): boolean {
-    const shard = this.#o.registry.shardOf(message.kind, message.id);
-    if (typeof shard === "number" || this.#o.engine.owned.has(shard)) return false;
+  /** The shard of its kind's own, elsewhere, in which the actor lives; undefined: it lives here. */
+  #elsewhere(kind: string, id: string): string | undefined {
+    const shard = this.#o.registry.shardOf(kind, id);
+    return typeof shard === "number" || this.#o.engine.owned.has(shard) ? undefined : shard;
+  }
+
+  #passOn(shard: string, message: PassedOn, respond: (answer: Uint8Array) => void): void {
     void this.#relay.pass(shard, message).then(respond);
-    return true;
   }
 
   #onWake(message: StoredMessage): void {
@@ -123,12 +132,10 @@ export class Doors {
     }
   }
 
-  #route(message: InboundMessage): { kind: string; id: string; respond: (answer: Uint8Array) => void } {
-    const { reply } = message;
+  #answerTo({ reply }: InboundMessage): (answer: Uint8Array) => void {
+    if (reply === undefined || !isInbox(reply)) return () => undefined;
     const { broker } = this.#o;
-    const isAwaited = reply !== undefined && isInbox(reply);
-    const respond = isAwaited ? (answer: Uint8Array) => broker.answer(reply, answer) : () => undefined;
-    return { ...partsOf(message.subject), respond };
+    return (answer) => broker.answer(reply, answer);
   }
 }
 

@@ -40,7 +40,7 @@ export const POOL_PREFIX = "pool:";
 const NORMAL_LANE = priorityRank("normal");
 
 /** Most inputs want little: all start with one shared empty list, which {@link append} replaces at the first item. */
-const NONE: readonly never[] = Object.freeze([]);
+const NONE: readonly never[] = [];
 
 export function append<T>(list: readonly T[], item: T): readonly T[] {
   if (list === NONE) return [item];

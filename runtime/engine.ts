@@ -228,15 +228,15 @@ export class Engine {
   #apply(activation: Activation, letter: Letter): void {
     const { state, kind, address } = activation;
     const { input } = letter;
+    const timeMs = activation.timeAt(this.options.clock.now());
     if (isMessage(input.tag)) {
-      const refusal = this.#refusal(activation, input);
+      const refusal = this.#refusal(activation, input, timeMs);
       if (refusal !== undefined) {
         activation.whenCommitted(() => letter.respond(refusal));
         return;
       }
     } else if (!isCurrent(state, input)) return;
 
-    const timeMs = activation.timeAt(this.options.clock.now());
     let applied: Applied;
     let poison: string | null = null;
     try {
@@ -261,12 +261,12 @@ export class Engine {
   }
 
   /** The answer to a message that changes nothing: a repetition, or one that cannot be taken. */
-  #refusal(activation: Activation, input: Input): Uint8Array | undefined {
+  #refusal(activation: Activation, input: Input, timeMs: number): Uint8Array | undefined {
     const seen = activation.state.senders.seen(input.sender, input.seq);
     if (seen !== undefined) return seen ?? activation.state.senders.repeated(input.sender, input.seq);
     try {
       assertTakes(activation.kind, activation.address, activation.state, input);
-      activation.state.senders.admit(input.sender, input.seq, input.low, activation.timeAt(this.options.clock.now()));
+      activation.state.senders.admit(input.sender, input.seq, input.low, timeMs);
       assertCovered(activation);
       return undefined;
     } catch (error) {

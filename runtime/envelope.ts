@@ -65,6 +65,8 @@ export function encodeInput(input: Input): Buffer {
   return encode(chain.length === 0 ? fields : [...fields, chain]);
 }
 
+let lastSender = "";
+
 /**
  * @throws {CorruptRecordError} Not an input of this version. @throws {PayloadError} Too large.
  */
@@ -78,7 +80,7 @@ export function decodeInput(bytes: Uint8Array): Input {
   if (!Array.isArray(fields) || fields[0] !== WIRE_VERSION || fields.length < 8 || fields.length > 9) {
     throw new CorruptRecordError("The message is not an input of this version: use this package's client");
   }
-  const [, tag, sender, seq, low, ttlMs, lane, event, chain = []] = fields as [
+  const [, tag, sender, seq, low, ttlMs, lane, event, chain] = fields as [
     number,
     Tag,
     string,
@@ -98,14 +100,17 @@ export function decodeInput(bytes: Uint8Array): Input {
     event === null ||
     typeof event.type !== "string" ||
     event.type === "" ||
-    !isChain(chain)
+    !(chain === undefined || isChain(chain))
   ) {
     throw new CorruptRecordError("The message's fields have the wrong types: use this package's client");
   }
   if (isMessage(tag) && (sender === "" || sender.length > MAX_SENDER_LENGTH)) {
     throw new CorruptRecordError(`The sender has ${sender.length} characters: use 1 to ${MAX_SENDER_LENGTH}`);
   }
-  return { tag, sender, seq, low, ttlMs, lane, event, ...(chain.length > 0 && { chain }) };
+  // Messages come in runs from one sender, and receivers keep its name: one text for all of them is compared by its address.
+  if (sender !== lastSender) lastSender = sender;
+  const input = { tag, sender: lastSender, seq, low, ttlMs, lane, event };
+  return chain === undefined || chain.length === 0 ? input : { ...input, chain };
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

@@ -138,7 +138,8 @@ export class Performer {
 
   #perform({ activation, applied, poison, letter, revision, outSeq }: Release, seq: number): void {
     const { effects } = applied;
-    this.file({ activation, input: letter.input, poison, seq, revision, retired: effects.retired });
+    if (filings(letter.input, poison) > 0)
+      this.file({ activation, input: letter.input, poison, seq, revision, retired: effects.retired });
     if (activation.phase !== "live") return;
     activation.committedRevision = revision;
     for (const child of effects.stop) this.invocations.stop(activation, child);

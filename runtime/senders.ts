@@ -16,7 +16,7 @@ interface Sender {
    * Unsettled numbers in the order of their arrival, each followed by the answer given; null: accepted, no answer but the
    * commit. In one list: most senders have one number here, and every list more is memory to be touched for each input.
    */
-  readonly unsettled: (number | Uint8Array | null)[];
+  unsettled: (number | Uint8Array | null)[];
 }
 
 export type SenderRecord = [name: string, low: number, atMs: number, unsettled: [number, Uint8Array | null][]];
@@ -95,7 +95,9 @@ export class Senders {
       sender.atMs = timeMs;
       sender.max = Math.max(sender.max, seq);
     }
-    sender.unsettled.push(seq, answer);
+    if (sender.unsettled.length === 0)
+      sender.unsettled = [seq, answer]; // a push would make room for 17
+    else sender.unsettled.push(seq, answer);
     this.bytes += sizeOfAnswer(answer);
   }
 
