@@ -65,25 +65,34 @@ export class Calls {
     return this.#names[lane](shardOf(name, id, this.#shards), name, id);
   }
 
-  /** @throws See {@link Client.tell}. */
-  async send(target: Target, tag: Tag, event: EventLike, options: CallOptions = {}): Promise<unknown> {
+  /** Rejects with what {@link Client.tell} names. */
+  send(target: Target, tag: Tag, event: EventLike, options?: CallOptions): Promise<unknown> {
+    try {
+      return this.#send(target, tag, event, options);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  #send(target: Target, tag: Tag, event: EventLike, options: CallOptions = {}): Promise<unknown> {
     const subject = this.subjectOf(target);
-    const deadlineMs = checkDeadline(options.deadlineMs);
+    const ttlMs = checkDeadline(options.deadlineMs);
     const lane = checkLane(options.priority);
     if (this.#inFlight >= CLIENT_MAX_IN_FLIGHT)
       throw new BusyError(`${CLIENT_MAX_IN_FLIGHT} calls are in flight: wait for some to finish`);
-    const seq = this.#next++;
     const receiver = keyOf(nameOf(target.kind), target.id);
-    const open = this.#begin(receiver, seq);
-    try {
-      const from = options.from ?? { sender: this.session, seq, low: open[0] as number }; // ascending: the first is the lowest
-      const body = encodeInput({ tag, ...from, ttlMs: deadlineMs, lane, event, chain: currentChain() });
-      return await this.exchange(subject, body, deadlineMs, options.signal);
-    } finally {
-      this.#inFlight--;
-      if (open.length === 1) this.#open.delete(receiver);
-      else open.splice(open.indexOf(seq), 1);
-    }
+    const number = this.#next++;
+    const lowest = this.#open.get(receiver)?.[0] ?? number; // ascending
+    const { sender, seq, low } = options.from ?? { sender: this.session, seq: number, low: lowest };
+    const body = encodeInput({ tag, sender, seq, low, ttlMs, lane, event, chain: currentChain() });
+    const open = this.#begin(receiver, number);
+    return this.exchange(subject, body, ttlMs, options.signal, () => this.#end(receiver, open, number));
+  }
+
+  #end(receiver: string, open: number[], number: number): void {
+    this.#inFlight--;
+    if (open.length === 1) this.#open.delete(receiver);
+    else open.splice(open.indexOf(number), 1);
   }
 
   #begin(receiver: string, seq: number): number[] {
@@ -99,32 +108,38 @@ export class Calls {
    * @throws {BusyError} {@link StreamFullError} Every attempt until the deadline was refused so: nothing was taken.
    * @throws {DeadlineError} Some attempt was not answered: the outcome is unknown.
    */
-  async exchange(subject: string, body: Uint8Array, deadlineMs: number, signal?: AbortSignal): Promise<unknown> {
+  async exchange(
+    subject: string,
+    body: Uint8Array,
+    deadlineMs: number,
+    signal?: AbortSignal,
+    onSettled?: () => void,
+  ): Promise<unknown> {
     const endAt = this.#clock.monotonic() + deadlineMs;
+    let left = deadlineMs;
     let lastError: TroupeError | undefined;
     let isKnown = true; // every attempt was answered with a refusal
-    for (let pause = RETRY_MIN_MS; ; pause = Math.min(2 * pause, CALL_RETRY_MAX_MS)) {
-      if (signal?.aborted) throw aborted(signal);
-      const left = endAt - this.#clock.monotonic();
-      if (left <= 0) {
-        if (lastError !== undefined && isKnown) throw lastError;
-        throw new DeadlineError(
-          `No answer from "${subject}" within ${deadlineMs} ms${lastError === undefined ? "" : `; last: ${lastError.message}`}`,
-        );
+    try {
+      for (let pause = RETRY_MIN_MS; ; pause = Math.min(2 * pause, CALL_RETRY_MAX_MS)) {
+        if (signal?.aborted) throw aborted(signal);
+        if (left <= 0) throw isKnown && lastError !== undefined ? lastError : overdue(subject, deadlineMs, lastError);
+        try {
+          const attempt = this.#broker.request(subject, body, Math.ceil(Math.min(left, ATTEMPT_TIMEOUT_MS)));
+          return decodeAnswer(await (signal === undefined ? attempt : orAborted(attempt, signal)));
+        } catch (error) {
+          // A deadline that the receiver reports is the end of this number: only a new one can be taken.
+          // A host that is offline comes back in its own time: the caller decides whether to wait.
+          const isFinal = error instanceof DeadlineError || error instanceof HostOfflineError;
+          if (!(error instanceof TroupeError && error.retryable) || isFinal) throw error;
+          lastError = error;
+          isKnown &&= error instanceof BusyError || error instanceof StreamFullError;
+        }
+        const rest = Math.max(0, endAt - this.#clock.monotonic());
+        await this.#pause(subject, Math.min(pause * (0.5 + this.#clock.random()), rest), signal);
+        left = endAt - this.#clock.monotonic();
       }
-      try {
-        const attempt = this.#broker.request(subject, body, Math.ceil(Math.min(left, ATTEMPT_TIMEOUT_MS)));
-        return decodeAnswer(await (signal === undefined ? attempt : orAborted(attempt, signal)));
-      } catch (error) {
-        // A deadline that the receiver reports is the end of this number: only a new one can be taken.
-        // A host that is offline comes back in its own time: the caller decides whether to wait.
-        const isFinal = error instanceof DeadlineError || error instanceof HostOfflineError;
-        if (!(error instanceof TroupeError && error.retryable) || isFinal) throw error;
-        lastError = error;
-        isKnown &&= error instanceof BusyError || error instanceof StreamFullError;
-      }
-      const rest = endAt - this.#clock.monotonic();
-      await this.#pause(subject, Math.min(pause * (0.5 + this.#clock.random()), Math.max(0, rest)), signal);
+    } finally {
+      onSettled?.();
     }
   }
 
@@ -173,6 +188,11 @@ function checkLane(priority: unknown = "normal"): number {
   if (!isPriority(priority))
     throw new PayloadError(`The priority ${JSON.stringify(priority)} is not known: use critical, high, normal or low`);
   return priorityRank(priority);
+}
+
+function overdue(subject: string, deadlineMs: number, last: TroupeError | undefined): DeadlineError {
+  const why = last === undefined ? "" : `; last: ${last.message}`;
+  return new DeadlineError(`No answer from "${subject}" within ${deadlineMs} ms${why}`);
 }
 
 function aborted(signal: AbortSignal): AbortedError {
