@@ -39,7 +39,7 @@ export class MachineRunner {
   constructor(machine: AnyStateMachine) {
     this.machine = machine;
     this.#scope = this.#inertScope();
-    this.#inPlace = new InPlace(machine, this.#scope);
+    this.#inPlace = new InPlace(machine, this.#scope, refuseSpawn);
   }
 
   /** The initial macrostep. @throws Whatever the machine's own functions throw. */
@@ -104,12 +104,14 @@ export class MachineRunner {
       logger: () => undefined,
       system: self.system,
       // Only spawn() inside assign defers before its effect is known: such a child would never start.
-      defer: () => {
-        throw new StateError('spawn() inside assign cannot be durable: use the action spawnChild("name", { id })');
-      },
+      defer: refuseSpawn,
       stopChild: () => undefined,
       emit: () => undefined,
       actionExecutor: (action) => this.#actions.push(action as MachineAction),
     } as AnyActorScope;
   }
+}
+
+function refuseSpawn(): never {
+  throw new StateError('spawn() inside assign cannot be durable: use the action spawnChild("name", { id })');
 }

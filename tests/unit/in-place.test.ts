@@ -47,6 +47,7 @@ const note = assign(({ context, event }: { context: Context; event: EventObject 
 const STAYING: Readonly<Record<string, unknown>> = {
   inline: assign({ n: ({ context }: { context: Context }) => context.n * 3 + 1 }),
   note,
+  plain: assign({ n: 7, seen: ({ event }: { event: EventObject }) => [event.type] }),
   named: "bump",
   withParams: { type: "addBy", params: { by: 2 } },
   withComputedParams: { type: "addBy", params: ({ context }: { context: Context }) => ({ by: context.n }) },
@@ -165,8 +166,12 @@ const scopeOf = (machine: AnyStateMachine) => {
   return { self, system: self.system, actionExecutor: () => undefined } as never;
 };
 
+const noSpawn = (): never => {
+  throw new Error("no spawn");
+};
+
 const isTaken = (machine: AnyStateMachine, event: EventObject): boolean =>
-  new InPlace(machine, scopeOf(machine)).takes(new MachineRunner(machine).init(undefined).snapshot, event);
+  new InPlace(machine, scopeOf(machine), noSpawn).takes(new MachineRunner(machine).init(undefined).snapshot, event);
 
 test("every step of a random machine is XState's, whether or not it is taken in place", () => {
   let taken = 0;
@@ -174,7 +179,7 @@ test("every step of a random machine is XState's, whether or not it is taken in 
   fc.assert(
     fc.property(machines, fc.array(fc.constantFrom(...events, "unheard"), { maxLength: 12 }), (machine, types) => {
       const runner = new MachineRunner(machine);
-      const inPlace = new InPlace(machine, scopeOf(machine));
+      const inPlace = new InPlace(machine, scopeOf(machine), noSpawn);
       let { snapshot } = runner.init(undefined);
       for (const type of types) {
         const [theirs, wanted] = transition(machine, snapshot as never, { type } as never);
@@ -227,7 +232,7 @@ test("the runtime's own events and a machine that has ended are XState's own", (
     // XState ends a machine with its top state.
   });
   const runner = new MachineRunner(machine);
-  const inPlace = new InPlace(machine, scopeOf(machine));
+  const inPlace = new InPlace(machine, scopeOf(machine), noSpawn);
   const { snapshot } = runner.init(undefined);
   expect(inPlace.takes(snapshot, { type: "a" })).toBe(true);
   expect(inPlace.takes(snapshot, { type: "xstate.done.actor.job" })).toBe(false);
