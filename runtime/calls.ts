@@ -82,11 +82,17 @@ export class Calls {
       throw new BusyError(`${CLIENT_MAX_IN_FLIGHT} calls are in flight: wait for some to finish`);
     const receiver = keyOf(nameOf(target.kind), target.id);
     const number = this.#next++;
-    const lowest = this.#open.get(receiver)?.[0] ?? number; // ascending
-    const { sender, seq, low } = options.from ?? { sender: this.session, seq: number, low: lowest };
-    const body = encodeInput({ tag, sender, seq, low, ttlMs, lane, event, chain: currentChain() });
     const open = this.#begin(receiver, number);
-    return this.exchange(subject, body, ttlMs, options.signal, () => this.#end(receiver, open, number));
+    const end = () => this.#end(receiver, open, number);
+    try {
+      const lowest = open[0] as number; // ascending
+      const { sender, seq, low } = options.from ?? { sender: this.session, seq: number, low: lowest };
+      const body = encodeInput({ tag, sender, seq, low, ttlMs, lane, event, chain: currentChain() });
+      return this.exchange(subject, body, ttlMs, options.signal, end);
+    } catch (error) {
+      end();
+      throw error;
+    }
   }
 
   #end(receiver: string, open: number[], number: number): void {
@@ -104,7 +110,7 @@ export class Calls {
   }
 
   /**
-   * Repeats one request until an answer that is final, or the deadline.
+   * Repeats one request until an answer that is final, or the deadline; tells `onSettled` when it is over.
    * @throws {BusyError} {@link StreamFullError} Every attempt until the deadline was refused so: nothing was taken.
    * @throws {DeadlineError} Some attempt was not answered: the outcome is unknown.
    */

@@ -59,8 +59,8 @@ export class InPlace {
     this.#types = stayingTypes(machine);
   }
 
-  takes({ status }: AnyMachineSnapshot, { type }: EventObject): boolean {
-    return status === "active" && this.#types.has(type);
+  takes({ status, context }: AnyMachineSnapshot, { type }: EventObject): boolean {
+    return status === "active" && this.#types.has(type) && context !== undefined;
   }
 
   /** The macrostep of an event that is taken in place. @throws Whatever the machine's own functions throw. */
@@ -77,8 +77,10 @@ export class InPlace {
     const args = { context: snapshot.context, event, self, system } as Args;
     const params = paramsOf(action, args);
     if (isAssign(builtIn)) {
-      const changed = assigned(builtIn, { ...args, spawn: this.#spawn }, params);
-      return { ...snapshot, context: { ...snapshot.context, ...changed } };
+      const { context } = snapshot;
+      const changed = assigned(builtIn, { context, event, spawn: this.#spawn, self, system }, params);
+      // A spread would keep a key "__proto__" that the event's JSON brought.
+      return { ...snapshot, context: Object.assign({}, context, changed) };
     }
     const [next, wanted] = builtIn.resolve(this.#scope, snapshot, args, params, builtIn, NOTHING_DEFERRED);
     if ("execute" in builtIn)
@@ -116,15 +118,18 @@ function stayingTypes(machine: AnyStateMachine): Set<string> {
 
 /** The staying action that stands in a transition, by itself or by its name; undefined: it is none. */
 function builtInOf({ implementations }: AnyStateMachine, action: unknown): BuiltIn | undefined {
-  const made =
-    typeof action === "function" ? action : (implementations.actions as Record<string, unknown>)[nameOf(action)];
+  const name = typeof action === "string" ? action : (action as { readonly type?: string } | null | undefined)?.type;
+  const made = typeof action === "function" ? action : (implementations.actions as Record<string, unknown>)[name ?? ""];
   if (typeof made !== "function" || !("resolve" in made && "type" in made)) return undefined;
   return STAYING.includes(made.type) ? (made as BuiltIn) : undefined;
 }
 
-const nameOf = (action: unknown): string => (typeof action === "string" ? action : (action as { type: string }).type);
+interface Parametric {
+  readonly params?: ((args: object) => unknown) | Readonly<Record<string, unknown>>;
+}
 
 function paramsOf(action: unknown, { context, event }: Args): unknown {
-  const params = typeof action === "object" ? (action as { readonly params?: unknown }).params : undefined;
-  return typeof params === "function" ? (params as (args: object) => unknown)({ context, event }) : params;
+  if (typeof action !== "object") return undefined;
+  const named = action as Parametric;
+  return typeof named.params === "function" ? named.params({ context, event }) : named.params;
 }

@@ -263,3 +263,53 @@ test("what an assign throws, and spawn within one, fail as they do in XState's o
   expect(() => runner.step(snapshot, { type: "a" })).toThrow("no luck");
   expect(() => runner.step(snapshot, { type: "b" })).toThrow("spawn() inside assign cannot be durable");
 });
+
+test.each<[string, object, EventObject]>([
+  [
+    'an assign that brings a key "__proto__"',
+    { on: { a: { actions: [assign(() => JSON.parse('{"n":1,"__proto__":{"x":2}}') as object)] } } },
+    { type: "a" },
+  ],
+  [
+    "params that are a method of their action",
+    {
+      on: {
+        a: {
+          actions: [
+            {
+              type: "addBy",
+              by: 2,
+              params() {
+                return { by: this.by };
+              },
+            },
+          ],
+        },
+      },
+    },
+    { type: "a" },
+  ],
+  [
+    "an action that is none, elsewhere",
+    { on: { a: stays, b: { guard: "never", actions: [undefined] } } },
+    { type: "a" },
+  ],
+  ["an assign that gives nothing", { on: { a: { actions: [assign(() => undefined as never)] } } }, { type: "a" }],
+])("%s ends as in XState's own step", (_, config, event) => {
+  const machine = machineOf(config);
+  const { snapshot } = new MachineRunner(machine).init(undefined);
+  const [theirs, wanted] = transition(machine, snapshot as never, event as never);
+  const ours = new MachineRunner(machine).step(snapshot, event);
+  expect(seenOf(ours.snapshot, ours.actions)).toEqual(seenOf(theirs, wanted as never));
+  expect(Object.keys(ours.snapshot.context as object)).toEqual(
+    Object.keys((theirs as AnyMachineSnapshot).context as object),
+  );
+});
+
+test("an assign to a context that a migration lost throws XState's error", () => {
+  const machine = machineOf({ on: { a: stays } });
+  const runner = new MachineRunner(machine);
+  const { snapshot } = runner.init(undefined);
+  const lost = { ...snapshot, context: undefined } as AnyMachineSnapshot;
+  expect(() => runner.step(lost, { type: "a" })).toThrow("Cannot assign to undefined `context`");
+});
