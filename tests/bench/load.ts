@@ -7,7 +7,7 @@ import { busyCores, type CpuSample, type Processes, sampleCpu } from "./process.
 const fromEnv = (name: string, otherwise: number): number => Number(process.env[name] ?? otherwise);
 
 /** Interleaved rounds of a comparison. */
-export const ROUNDS = fromEnv("BENCH_ROUNDS", 3);
+export const ROUNDS = fromEnv("BENCH_ROUNDS", 5);
 /** One measured run, in ms. Longer than the age at which dirty actors are stored, so that snapshots are in the figure. */
 export const RUN_MS = fromEnv("BENCH_RUN_MS", 6_000);
 /** Load before each measured run, in ms. */
