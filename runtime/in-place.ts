@@ -59,6 +59,7 @@ export class InPlace {
     this.#types = stayingTypes(machine);
   }
 
+  /** False too of an actor that has ended, or that a migration left without a context: XState has the words for those. */
   takes({ status, context }: AnyMachineSnapshot, { type }: EventObject): boolean {
     return status === "active" && this.#types.has(type) && context !== undefined;
   }
